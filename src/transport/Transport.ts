@@ -9,7 +9,7 @@
  * and leaves accepted connections alone.
  */
 import type { Duplex } from "node:stream"
-import { Context, type Duration, Effect, Exit, FiberSet, Scope } from "effect"
+import { Context, type Duration, Effect, Exit, FiberSet, Layer, Scope } from "effect"
 import type { Identity } from "../certs/Identity.ts"
 import type { SocketAddress } from "../domain/SocketAddress.ts"
 import type { Closed, Lost, TransportError } from "./TransportError.ts"
@@ -153,6 +153,17 @@ export class Transport extends Context.Service<
     readonly bind: (options: BindOptions) => Effect.Effect<Endpoint, TransportError, Scope.Scope>
   }
 >()("connet/transport/Transport") {}
+
+/** The one socket that a process does everything with: what is dialed from it is what others see and can dial back. */
+export class TransportEndpoint extends Context.Service<TransportEndpoint, Endpoint>()(
+  "connet/transport/TransportEndpoint"
+) {
+  static readonly layer = (options: BindOptions) =>
+    Layer.effect(
+      TransportEndpoint,
+      Transport.use((transport) => transport.bind(options))
+    )
+}
 
 /**
  * Accepts for ever, and runs `handler` for each connection in a fiber and Scope of its own, so that no connection can
