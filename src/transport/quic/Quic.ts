@@ -1,0 +1,328 @@
+/**
+ * `Transport` over QUIC version 1 (RFC 9000) on UDP: the native quiche driven by the plain TypeScript in `internal/`.
+ * This file is the border between that driver and Effect: sockets and connections in Scopes, errors typed.
+ */
+import { Duration, Effect, Layer } from "effect"
+import * as SocketAddress from "../../domain/SocketAddress.ts"
+import {
+  type BindOptions,
+  type Connection,
+  type DialTarget,
+  type Endpoint,
+  type Listener,
+  type ListenOptions,
+  Transport
+} from "../Transport.ts"
+import {
+  BindFailed,
+  CertificateMissing,
+  Closed,
+  DialTimedOut,
+  HandshakeFailed,
+  ListenConflict,
+  ProtocolRefused,
+  TransportError,
+  type TransportReason
+} from "../TransportError.ts"
+import { refusal, serverName } from "../Trust.ts"
+import { ACCEPT_CONNECTIONS, IDLE_TIMEOUT_MILLIS, PEER_CREDIT, STRANGER_CREDIT } from "./internal/limits.ts"
+import { loadNative, type Native } from "./internal/native.ts"
+import { type CongestionControl, nativeConfig } from "./internal/nativeConfig.ts"
+import type { EndReason, QuicConnection } from "./internal/QuicConnection.ts"
+import { QuicSocket } from "./internal/QuicSocket.ts"
+
+export interface QuicOptions {
+  /** Default `bbr`: on a path of 40 ms with 1 % loss it moves seven times what `cubic` does. */
+  readonly congestionControl?: CongestionControl
+  /** After this long without a sign of life a connection is lost. Default 20,000; the smaller one of both ends counts. */
+  readonly idleTimeoutMillis?: number
+}
+
+/** TLS alerts (RFC 8446 §6.2) as QUIC transport error codes (RFC 9001 §4.8). */
+const ALERT_BAD_CERTIFICATE = 0x100 + 42
+const ALERT_CERTIFICATE_EXPIRED = 0x100 + 45
+const ALERT_CERTIFICATE_REQUIRED = 0x100 + 116
+const ALERT_NO_APPLICATION_PROTOCOL = 0x100 + 120
+
+/** Close code for a client that may not enter: upstream's "authentication failed". */
+const NOT_EXPECTED = 100
+
+const fail = (reason: TransportReason) => new TransportError({ reason })
+
+export const layer = (options: QuicOptions = {}) =>
+  Layer.effect(
+    Transport,
+    Effect.map(Effect.tryPromise({ try: loadNative, catch: (error) => error as TransportError }), (native) =>
+      Transport.of({ bind: (bindOptions) => bind(native, options, bindOptions) })
+    )
+  )
+
+const bind = Effect.fnUntraced(function* (native: Native, options: QuicOptions, { address }: BindOptions) {
+  const socket = yield* Effect.acquireRelease(
+    Effect.tryPromise({
+      try: () => openSocket(native, address),
+      catch: (error) =>
+        fail(
+          new BindFailed({
+            address: SocketAddress.format(address),
+            code: (error as NodeJS.ErrnoException).code ?? String(error)
+          })
+        )
+    }),
+    (socket) => Effect.promise(() => socket.close())
+  )
+  return makeEndpoint(native, options, socket)
+})
+
+/** `::` takes both families; on a system without IPv6 it means all of IPv4. */
+const openSocket = (native: Native, address: SocketAddress.SocketAddress): Promise<QuicSocket> =>
+  QuicSocket.bind(native, address).catch((error: NodeJS.ErrnoException) => {
+    if (address.host !== "::" || error.code !== "EAFNOSUPPORT") throw error
+    return QuicSocket.bind(native, { host: "0.0.0.0", port: address.port })
+  })
+
+/** Gets the next connection, or undefined when the listener was closed. */
+type Acceptor = (connection: QuicConnection | undefined) => void
+
+interface ActiveListener {
+  readonly options: ListenOptions
+  /** Connections that entered and wait to be accepted; empty while acceptors wait. */
+  readonly entered: Array<QuicConnection>
+  readonly acceptors: Array<Acceptor>
+  closed: boolean
+}
+
+const makeEndpoint = (native: Native, options: QuicOptions, socket: QuicSocket): Endpoint => {
+  const common = {
+    congestionControl: options.congestionControl ?? ("bbr" as const),
+    idleTimeoutMillis: options.idleTimeoutMillis ?? IDLE_TIMEOUT_MILLIS
+  }
+  const listeners = new Set<ActiveListener>()
+
+  /** quiche has one certificate and one list of protocols for all who arrive; who may enter is decided after that. */
+  const updateNewcomers = () => {
+    const all = [...listeners]
+    const first = all[0]
+    socket.newcomers =
+      first === undefined
+        ? undefined
+        : {
+            config: nativeConfig(native, {
+              ...common,
+              protocols: all.flatMap((listener) => listener.options.protocols),
+              identity: first.options.identity,
+              trust: first.options.trust,
+              credit: first.options.trust._tag === "Anyone" ? STRANGER_CREDIT : PEER_CREDIT
+            }),
+            arrived: (connection) => {
+              connection.opened = () => welcome(connection)
+            }
+          }
+  }
+
+  const welcome = (connection: QuicConnection) => {
+    const protocol = Buffer.from(connection.native.applicationProto()).toString()
+    const listener = [...listeners].find(({ options }) => options.protocols.includes(protocol))
+    if (listener === undefined || listener.entered.length >= ACCEPT_CONNECTIONS) {
+      connection.close(0, "not accepting connections")
+      return
+    }
+    const refused = refusal(listener.options.trust, peerCertificate(connection), new Date())
+    if (refused !== undefined) {
+      connection.close(NOT_EXPECTED, refused.message)
+      return
+    }
+    const acceptor = listener.acceptors.shift()
+    if (acceptor === undefined) listener.entered.push(connection)
+    else acceptor(connection)
+  }
+
+  const listen = Effect.fnUntraced(function* (listenOptions: ListenOptions) {
+    const conflict = listenConflict([...listeners], listenOptions)
+    if (conflict !== undefined) return yield* fail(new ListenConflict({ detail: conflict }))
+    const active = yield* Effect.acquireRelease(
+      Effect.sync((): ActiveListener => {
+        const active = { options: listenOptions, entered: [], acceptors: [], closed: false }
+        listeners.add(active)
+        updateNewcomers()
+        return active
+      }),
+      (active) =>
+        Effect.sync(() => {
+          active.closed = true
+          listeners.delete(active)
+          updateNewcomers()
+          for (const connection of active.entered.splice(0)) connection.close(0, "not accepting connections")
+          for (const acceptor of active.acceptors.splice(0)) acceptor(undefined)
+        })
+    )
+    return makeListener(active)
+  })
+
+  return {
+    address: socket.address,
+    dial: (target) => dial(native, common, socket, target),
+    listen,
+    datagrams: {
+      send: (to, bytes) => Effect.sync(() => socket.send(to, bytes)),
+      receive: Effect.callback((resume) => {
+        const take = () => {
+          const next = socket.datagrams.shift()
+          if (next === undefined) return false
+          socket.datagramArrived = undefined
+          resume(Effect.succeed(next))
+          return true
+        }
+        if (!take()) socket.datagramArrived = take
+        return Effect.sync(() => {
+          if (socket.datagramArrived === take) socket.datagramArrived = undefined
+        })
+      })
+    },
+    counts: () => ({ ...socket.counts, listeners: listeners.size })
+  }
+}
+
+const listenConflict = (listeners: ReadonlyArray<ActiveListener>, wanted: ListenOptions): string | undefined => {
+  for (const { options } of listeners) {
+    const taken = options.protocols.find((protocol) => wanted.protocols.includes(protocol))
+    if (taken !== undefined) return `the protocol ${taken} has a listener on this socket already`
+    if (options.identity !== wanted.identity) return "the listeners of one socket show the same certificate"
+    if ((options.trust._tag === "Anyone") !== (wanted.trust._tag === "Anyone")) {
+      return "either all listeners of one socket ask for a certificate or none does"
+    }
+  }
+  return undefined
+}
+
+const makeListener = (active: ActiveListener): Listener => {
+  const listenerClosed = fail(new Closed({ by: "local", code: 0, application: true, text: "the listener is closed" }))
+  const next = Effect.callback<QuicConnection, TransportError>((resume) => {
+    const acceptor: Acceptor = (connection) =>
+      resume(connection === undefined ? Effect.fail(listenerClosed) : Effect.succeed(connection))
+    const waiting = active.entered.shift()
+    if (waiting !== undefined || active.closed) {
+      acceptor(waiting)
+      return
+    }
+    active.acceptors.push(acceptor)
+    return Effect.sync(() => {
+      const at = active.acceptors.indexOf(acceptor)
+      if (at >= 0) active.acceptors.splice(at, 1)
+    })
+  })
+  return {
+    accept: Effect.acquireRelease(next, (connection) => Effect.sync(() => connection.close(0, "")), {
+      interruptible: true
+    }).pipe(Effect.map(makeConnection))
+  }
+}
+
+const dial = Effect.fnUntraced(function* (
+  native: Native,
+  common: { readonly congestionControl: CongestionControl; readonly idleTimeoutMillis: number },
+  socket: QuicSocket,
+  target: DialTarget
+) {
+  const timeoutMillis = Duration.toMillis(Duration.fromInputUnsafe(target.timeout))
+  const config = nativeConfig(native, {
+    ...common,
+    protocols: target.protocols,
+    identity: target.identity,
+    trust: target.trust,
+    credit: PEER_CREDIT
+  })
+  const connection = yield* Effect.acquireRelease(
+    Effect.sync(() => socket.connect(serverName(target.trust), target.address, config)),
+    (connection) => Effect.sync(() => connection.close(0, ""))
+  )
+  yield* handshake(connection, target).pipe(
+    Effect.timeoutOrElse({
+      duration: timeoutMillis,
+      orElse: () => Effect.fail(fail(new DialTimedOut({ afterMillis: timeoutMillis })))
+    })
+  )
+  return makeConnection(connection)
+})
+
+const handshake = (connection: QuicConnection, target: DialTarget) =>
+  Effect.callback<void, TransportError>((resume) => {
+    const withdraw = connection.onEnd((reason) => resume(Effect.fail(fail(whyNotOpened(connection, target, reason)))))
+    connection.opened = () => {
+      withdraw()
+      const chainTrusted = target.trust._tag === "Authorities"
+      const refused = refusal(target.trust, peerCertificate(connection), new Date(), chainTrusted)
+      if (refused === undefined) {
+        resume(Effect.void)
+        return
+      }
+      const alert = refused._tag === "CertificateExpired" ? ALERT_CERTIFICATE_EXPIRED : ALERT_BAD_CERTIFICATE
+      connection.close(alert, "", false)
+      resume(Effect.fail(fail(refused)))
+    }
+    return Effect.sync(withdraw)
+  })
+
+/** The reason for a handshake that failed, from what is left of it. */
+const whyNotOpened = (connection: QuicConnection, target: DialTarget, ended: EndReason): TransportReason => {
+  if (ended._tag === "Lost") return ended
+  if (ended.code === ALERT_NO_APPLICATION_PROTOCOL) return new ProtocolRefused({ offered: [...target.protocols] })
+  if (ended.code === ALERT_CERTIFICATE_REQUIRED) return new CertificateMissing()
+  if (ended.by === "local") {
+    const refused = refusal(target.trust, peerCertificate(connection), new Date())
+    if (refused !== undefined) return refused
+  }
+  return ended.application ? ended : new HandshakeFailed({ detail: `code ${ended.code} from the ${endName(ended.by)}` })
+}
+
+const endName = (by: "local" | "peer") => (by === "local" ? "dialing end" : "listening end")
+
+const peerCertificate = (connection: QuicConnection): Uint8Array | undefined => connection.native.peerCertChain()?.[0]
+
+const makeConnection = (connection: QuicConnection): Connection => {
+  const { native } = connection
+  const ended = () => fail(connection.endReason!)
+  /** Waits for something that the connection calls back with, for as long as there is a connection. */
+  const wait = <A>(begin: (found: (value: A) => void) => () => void) =>
+    Effect.callback<A, TransportError>((resume) => {
+      if (connection.state === "ended") {
+        resume(Effect.fail(ended()))
+        return
+      }
+      const withdrawEnd = connection.onEnd(() => resume(Effect.fail(ended())))
+      const withdraw = begin((value) => {
+        withdrawEnd()
+        resume(Effect.succeed(value))
+      })
+      return Effect.sync(() => {
+        withdrawEnd()
+        withdraw()
+      })
+    })
+  return {
+    protocol: Buffer.from(native.applicationProto()).toString(),
+    peerCertificate: peerCertificate(connection),
+    localAddress: connection.local,
+    remoteAddress: () => connection.remoteAddress(),
+    open: wait((opened) => connection.open(opened)),
+    accept: wait((accepted) => connection.accept(accepted)),
+    close: (code, text) => Effect.sync(() => connection.close(code, text)),
+    closed: Effect.callback((resume) => {
+      if (connection.endReason !== undefined) {
+        resume(Effect.succeed(connection.endReason))
+        return
+      }
+      return Effect.sync(connection.onEnd((reason) => resume(Effect.succeed(reason))))
+    }),
+    probe: Effect.suspend(() => {
+      const begin = performance.now()
+      return wait<void>((answered) => connection.probe(() => answered())).pipe(
+        Effect.map(() => performance.now() - begin)
+      )
+    }),
+    traffic: () => {
+      const { sentBytes, recvBytes } = native.stats()
+      return { roundTripMillis: connection.activePath()?.rtt, bytesSent: sentBytes, bytesReceived: recvBytes }
+    }
+  }
+}

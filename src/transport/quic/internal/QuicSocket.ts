@@ -1,0 +1,457 @@
+/**
+ * One UDP socket with everything on it: listeners, dialed and accepted connections, raw datagrams.
+ *
+ * A packet finds its connection by the connection id it is addressed to; what belongs to none either starts a connection
+ * or is dropped without a trace. Connections that something happened to get one turn each at the end of the event loop's
+ * turn, so that many packets make one batch of acknowledgements.
+ *
+ * Invariants: every id in `#byId` belongs to a connection in `#connections`; a connection has at most one timer; with no
+ * connection there is no timer at all.
+ */
+import { randomBytes } from "node:crypto"
+import dgram from "node:dgram"
+import { isIPv6 } from "node:net"
+import * as SocketAddress from "../../../domain/SocketAddress.ts"
+import type { Datagram } from "../../Transport.ts"
+import { Lost } from "../../TransportError.ts"
+import {
+  CLOSED_ANSWER_MILLIS,
+  CLOSED_ANSWERS,
+  CONNECTION_ID_BYTES,
+  DATAGRAM_QUEUE,
+  HANDSHAKE_MILLIS,
+  INITIAL_PACKET_BYTES,
+  KEEP_ALIVE_MILLIS,
+  MAX_HALF_OPEN,
+  PACKET_BYTES,
+  RETRY_ABOVE_HALF_OPEN,
+  SEND_QUEUE_BYTES,
+  SOCKET_BUFFER_BYTES
+} from "./limits.ts"
+import { MAX_CONNECTION_ID_BYTES, type Native, type NativeConfig } from "./native.ts"
+import { type ConnectionHost, QuicConnection, type ReadBuffer } from "./QuicConnection.ts"
+import { issueRetryToken, openRetryToken } from "./retryToken.ts"
+
+const LONG_HEADER = 0x80
+const FIXED_BIT = 0x40
+const PACKET_TYPE = 0x30
+const QUIC_VERSION_1 = 1
+
+/** Memory that packets are written to before they go out; several bursts long. */
+const SEND_SLAB_BYTES = 256 * 1024
+/** Memory that stream data is received into. A chunk that somebody keeps holds no more than this. */
+const READ_SLAB_BYTES = 64 * 1024
+const MIN_READ_BYTES = 8 * 1024
+
+const TICK_MILLIS = 1_000
+
+interface LastWord {
+  readonly packet: Buffer
+  readonly to: SocketAddress.SocketAddress
+  readonly until: number
+  answers: number
+}
+
+export interface Newcomers {
+  readonly config: NativeConfig
+  /** A handshake began; it is not complete yet. */
+  readonly arrived: (connection: QuicConnection) => void
+}
+
+export class QuicSocket implements ConnectionHost {
+  readonly address: SocketAddress.SocketAddress
+  readonly readBuffer: ReadBuffer = slabReader()
+  readonly datagrams: Array<Datagram> = []
+  /** Called after a raw datagram was put into `datagrams`. */
+  datagramArrived: (() => void) | undefined
+  /** How new connections are answered; without it they are ignored. */
+  newcomers: Newcomers | undefined
+
+  readonly #native: Native
+  readonly #udp: dgram.Socket
+  readonly #dualStack: boolean
+  readonly #connections = new Set<QuicConnection>()
+  readonly #byId = new Map<string, QuicConnection>()
+  readonly #lastWords = new Map<string, LastWord>()
+  readonly #retryKey = randomBytes(32)
+  #due: Array<QuicConnection> = []
+  #turnScheduled = false
+  #ticker: NodeJS.Timeout | undefined
+  #slab = Buffer.allocUnsafeSlow(SEND_SLAB_BYTES)
+  #slabUsed = 0
+  #lastFrom: { readonly raw: string; readonly port: number; readonly info: ReceiveInfo } | undefined
+
+  private constructor(native: Native, udp: dgram.Socket) {
+    this.#native = native
+    this.#udp = udp
+    const bound = udp.address()
+    this.address = { host: bound.address, port: bound.port }
+    this.#dualStack = bound.family === "IPv6"
+    udp.on("message", (bytes, from) => this.#receive(bytes, from))
+    // A packet that cannot be sent is a lost packet; loss is what connections are made to survive.
+    udp.on("error", () => {})
+  }
+
+  /** Opens the socket; rejects with the system's error. */
+  static async bind(native: Native, address: SocketAddress.SocketAddress): Promise<QuicSocket> {
+    const udp = dgram.createSocket({
+      type: isIPv6(address.host) ? "udp6" : "udp4",
+      recvBufferSize: SOCKET_BUFFER_BYTES,
+      sendBufferSize: SOCKET_BUFFER_BYTES,
+      // Every address is a literal; the default would make a trip to the thread pool for each packet.
+      lookup: (host, _options, found) => found(null, host, isIPv6(host) ? 6 : 4)
+    })
+    await new Promise<void>((resolve, reject) => {
+      udp.once("error", (error) => {
+        udp.close()
+        reject(error)
+      })
+      udp.bind(address.port, address.host, () => {
+        udp.removeAllListeners("error")
+        resolve()
+      })
+    })
+    return new QuicSocket(native, udp)
+  }
+
+  get counts() {
+    let streams = 0
+    let timers = this.#ticker === undefined ? 0 : 1
+    for (const connection of this.#connections) {
+      streams += connection.streamCount
+      if (connection.timer !== undefined) timers++
+    }
+    return { connections: this.#connections.size, streams, timers }
+  }
+
+  connect(serverName: string | undefined, remote: SocketAddress.SocketAddress, config: NativeConfig): QuicConnection {
+    const id = randomBytes(CONNECTION_ID_BYTES)
+    const native = this.#native.Connection.connect(
+      serverName ?? null,
+      id,
+      this.#localFor(remote.host),
+      { ...remote },
+      config
+    )
+    const connection = this.#add(new QuicConnection(this, native, false, remote, Date.now()), id)
+    this.schedule(connection)
+    return connection
+  }
+
+  send(to: SocketAddress.SocketAddress, bytes: Uint8Array): void {
+    this.#udp.send(bytes, 0, bytes.length, to.port, this.#wireHost(to.host))
+  }
+
+  /** Closes every connection and the socket. */
+  async close(): Promise<void> {
+    this.newcomers = undefined
+    for (const connection of [...this.#connections]) connection.close(0, "")
+    this.#lastWords.clear()
+    this.#stopTicker()
+    await new Promise<void>((resolve) => this.#udp.close(() => resolve()))
+  }
+
+  // ── for connections ────────────────────────────────────────────────────────────────────────────────────────────────
+
+  schedule(connection: QuicConnection): void {
+    if (connection.scheduled || connection.state === "ended") return
+    connection.scheduled = true
+    this.#due.push(connection)
+    if (this.#turnScheduled) return
+    this.#turnScheduled = true
+    setImmediate(this.#turn)
+  }
+
+  transmit(connection: QuicConnection, packets: number): boolean {
+    const udp = this.#udp
+    if (udp.getSendQueueSize() > SEND_QUEUE_BYTES) return true
+    for (let n = 0; n < packets; n++) {
+      if (SEND_SLAB_BYTES - this.#slabUsed < PACKET_BYTES) this.#renewSlab()
+      const start = this.#slabUsed
+      const sent = nextPacket(connection, this.#slab.subarray(start, start + PACKET_BYTES))
+      if (sent === null) return false
+      const [bytes, { to }] = sent
+      udp.send(this.#slab, start, bytes, to.port, this.#wireHost(to.host))
+      this.#slabUsed = start + bytes
+      connection.packetsSent++
+    }
+    return true
+  }
+
+  sendLastWord(connection: QuicConnection): void {
+    let packet: Buffer | undefined
+    for (;;) {
+      const space = Buffer.allocUnsafe(PACKET_BYTES)
+      const sent = nextPacket(connection, space)
+      if (sent === null) break
+      packet = space.subarray(0, sent[0])
+      this.send(sent[1].to, packet)
+    }
+    if (packet === undefined) return
+    const word = { packet, to: connection.remote, until: Date.now() + CLOSED_ANSWER_MILLIS, answers: CLOSED_ANSWERS }
+    for (const id of connection.ids) this.#lastWords.set(id, word)
+  }
+
+  forget(connection: QuicConnection): void {
+    if (!this.#connections.delete(connection)) return
+    clearTimeout(connection.timer)
+    connection.timer = undefined
+    for (const id of connection.ids) this.#byId.delete(id)
+    this.#stopTickerWhenIdle()
+  }
+
+  // ── receiving ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  #receive(packet: Buffer, from: dgram.RemoteInfo): void {
+    if (packet.length < 2) return
+    const first = packet[0]!
+    if ((first & FIXED_BIT) === 0) {
+      this.#receiveDatagram(packet, from)
+      return
+    }
+    const id = destinationId(packet)
+    if (id === undefined) return
+    const connection = this.#byId.get(id)
+    if (connection !== undefined) {
+      connection.receive(packet, this.#receiveInfo(from))
+      return
+    }
+    const lastWord = this.#lastWords.get(id)
+    if (lastWord !== undefined) {
+      if (lastWord.answers-- > 0) this.send(lastWord.to, lastWord.packet)
+      return
+    }
+    const mayBegin =
+      (first & LONG_HEADER) !== 0 &&
+      (first & PACKET_TYPE) === 0 &&
+      packet.length >= INITIAL_PACKET_BYTES &&
+      packet.readUInt32BE(1) === QUIC_VERSION_1
+    if (mayBegin && this.newcomers !== undefined) this.#welcome(packet, id, from, this.newcomers)
+  }
+
+  #receiveDatagram(bytes: Buffer, from: dgram.RemoteInfo): void {
+    if (this.datagrams.length >= DATAGRAM_QUEUE) this.datagrams.shift()
+    this.datagrams.push({ from: { host: SocketAddress.unmapped(from.address), port: from.port }, bytes })
+    this.datagramArrived?.()
+  }
+
+  /** Starts a connection from its first packet, if that is a good one. */
+  #welcome(packet: Buffer, dialedId: string, from: dgram.RemoteInfo, newcomers: Newcomers): void {
+    const halfOpen = this.#halfOpen()
+    if (halfOpen >= MAX_HALF_OPEN) return
+    const info = this.#receiveInfo(from)
+    let original: Buffer | null = null
+    let id: Buffer = randomBytes(CONNECTION_ID_BYTES)
+    try {
+      if (halfOpen >= RETRY_ABOVE_HALF_OPEN) {
+        const header = this.#native.Header.fromSlice(packet, CONNECTION_ID_BYTES)
+        const text = SocketAddress.format(info.from)
+        if (header.token === undefined || header.token.length === 0) {
+          this.#sendRetry(header.scid, header.dcid, text, info.from)
+          return
+        }
+        original = openRetryToken(this.#retryKey, text, header.token, Date.now()) ?? null
+        if (original === null) return
+        id = Buffer.from(header.dcid)
+      }
+      const native = this.#native.Connection.accept(id, original, info.to, info.from, newcomers.config)
+      const connection = new QuicConnection(this, native, true, info.from, Date.now())
+      native.recv(packet, info)
+      this.#add(connection, id)
+      this.#identify(connection, dialedId)
+      newcomers.arrived(connection)
+      this.schedule(connection)
+    } catch {
+      // Not the beginning of a connection.
+    }
+  }
+
+  #sendRetry(scid: Uint8Array, dcid: Uint8Array, address: string, to: SocketAddress.SocketAddress): void {
+    const token = issueRetryToken(this.#retryKey, address, dcid, Date.now())
+    const out = Buffer.allocUnsafe(PACKET_BYTES)
+    const bytes = this.#native.retry(scid, dcid, randomBytes(CONNECTION_ID_BYTES), token, QUIC_VERSION_1, out)
+    this.send(to, out.subarray(0, bytes))
+  }
+
+  #halfOpen(): number {
+    let count = 0
+    if (this.#connections.size >= RETRY_ABOVE_HALF_OPEN) {
+      for (const connection of this.#connections) if (connection.state === "opening" && connection.isServer) count++
+    }
+    return count
+  }
+
+  /** The addresses of a packet as quiche wants them; the same object again for the same sender. */
+  #receiveInfo(from: dgram.RemoteInfo): ReceiveInfo {
+    const last = this.#lastFrom
+    if (last !== undefined && last.port === from.port && last.raw === from.address) return last.info
+    const host = SocketAddress.unmapped(from.address)
+    const info = { from: { host, port: from.port }, to: this.#localFor(host) }
+    this.#lastFrom = { raw: from.address, port: from.port, info }
+    return info
+  }
+
+  // ── turns and time ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+  readonly #turn = (): void => {
+    this.#turnScheduled = false
+    const due = this.#due
+    this.#due = []
+    for (const connection of due) {
+      connection.scheduled = false
+      if (connection.state === "ended") continue
+      if (connection.turn()) this.schedule(connection)
+      else this.#setTimer(connection)
+    }
+    if (this.#slabUsed > SEND_SLAB_BYTES / 2) this.#renewSlab()
+  }
+
+  /** A timer that is early is left to fire: setting one for each turn costs more than a look in vain. */
+  #setTimer(connection: QuicConnection): void {
+    if (connection.state === "ended") return
+    const wait = connection.native.timeout()
+    if (wait === null) return
+    const at = performance.now() + wait + 1
+    if (connection.timer !== undefined) {
+      if (connection.timerAt <= at) return
+      clearTimeout(connection.timer)
+    }
+    connection.timerAt = at
+    connection.timer = setTimeout(this.#timerFired, wait + 1, connection)
+  }
+
+  readonly #timerFired = (connection: QuicConnection): void => {
+    connection.timer = undefined
+    if (connection.state === "ended") return
+    const wait = connection.native.timeout()
+    if (wait !== null && wait > 0) {
+      this.#setTimer(connection)
+      return
+    }
+    connection.native.onTimeout()
+    this.schedule(connection)
+  }
+
+  readonly #tick = (): void => {
+    const now = Date.now()
+    for (const connection of [...this.#connections]) {
+      if (connection.state === "opening" && connection.isServer && now - connection.createdAt > HANDSHAKE_MILLIS) {
+        connection.end(new Lost())
+        continue
+      }
+      connection.tick(now)
+      this.#keepAlive(connection, now)
+      this.#renewIds(connection)
+    }
+    for (const [id, word] of this.#lastWords) if (word.until < now) this.#lastWords.delete(id)
+    this.#stopTickerWhenIdle()
+  }
+
+  #keepAlive(connection: QuicConnection, now: number): void {
+    if (connection.packetsSent !== connection.packetsSeen) {
+      connection.packetsSeen = connection.packetsSent
+      connection.quietSince = now
+    } else if (connection.state === "open" && now - connection.quietSince >= KEEP_ALIVE_MILLIS) {
+      connection.native.sendAckEliciting()
+      this.schedule(connection)
+    }
+  }
+
+  /** Spare ids let the other side go on from another address (RFC 9000 §9.5). */
+  #renewIds(connection: QuicConnection): void {
+    if (connection.state !== "open") return
+    const { native } = connection
+    for (let retired = native.retiredScidNext(); retired !== null; retired = native.retiredScidNext()) {
+      const id = text(retired)
+      connection.ids.delete(id)
+      this.#byId.delete(id)
+    }
+    while (native.sourceCidsLeft() > 0) {
+      const id = randomBytes(CONNECTION_ID_BYTES)
+      native.newSourceCid(id, randomBytes(16).readBigUInt64BE(), false)
+      this.#identify(connection, text(id))
+    }
+  }
+
+  // ── bookkeeping ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  #add(connection: QuicConnection, id: Uint8Array): QuicConnection {
+    this.#connections.add(connection)
+    this.#identify(connection, text(id))
+    this.#ticker ??= setInterval(this.#tick, TICK_MILLIS)
+    return connection
+  }
+
+  #identify(connection: QuicConnection, id: string): void {
+    connection.ids.add(id)
+    this.#byId.set(id, connection)
+  }
+
+  #stopTickerWhenIdle(): void {
+    if (this.#connections.size === 0 && this.#lastWords.size === 0) this.#stopTicker()
+  }
+
+  #stopTicker(): void {
+    clearInterval(this.#ticker)
+    this.#ticker = undefined
+  }
+
+  /** Packets still queued in the process point into the old memory, so it is only written again when none are. */
+  #renewSlab(): void {
+    if (this.#udp.getSendQueueSize() > 0) this.#slab = Buffer.allocUnsafeSlow(SEND_SLAB_BYTES)
+    this.#slabUsed = 0
+  }
+
+  #localFor(host: string): { host: string; port: number } {
+    return { host: isIPv6(host) ? "::" : "0.0.0.0", port: this.address.port }
+  }
+
+  #wireHost(host: string): string {
+    return this.#dualStack && !host.includes(":") ? `::ffff:${host}` : host
+  }
+}
+
+interface ReceiveInfo {
+  readonly from: { host: string; port: number }
+  readonly to: { host: string; port: number }
+}
+
+const nextPacket = (connection: QuicConnection, space: Uint8Array) => {
+  try {
+    return connection.native.send(space)
+  } catch {
+    return null
+  }
+}
+
+/** Ids as map keys: one character a byte. */
+const text = (id: Uint8Array): string => Buffer.from(id.buffer, id.byteOffset, id.byteLength).toString("latin1")
+
+/** The id that a packet is addressed to (RFC 8999 §5), or undefined when it has none. */
+const destinationId = (packet: Buffer): string | undefined => {
+  if ((packet[0]! & LONG_HEADER) === 0) {
+    return packet.length > CONNECTION_ID_BYTES ? packet.toString("latin1", 1, 1 + CONNECTION_ID_BYTES) : undefined
+  }
+  const length = packet[5] ?? 0
+  const end = 6 + length
+  return length === 0 || length > MAX_CONNECTION_ID_BYTES || packet.length < end
+    ? undefined
+    : packet.toString("latin1", 6, end)
+}
+
+const slabReader = (): ReadBuffer => {
+  let slab = Buffer.allocUnsafeSlow(READ_SLAB_BYTES)
+  let used = 0
+  return {
+    space: () => {
+      if (READ_SLAB_BYTES - used < MIN_READ_BYTES) {
+        slab = Buffer.allocUnsafeSlow(READ_SLAB_BYTES)
+        used = 0
+      }
+      return slab.subarray(used)
+    },
+    consumed: (bytes) => {
+      used += bytes
+    }
+  }
+}
