@@ -101,6 +101,10 @@ export class QuicConnection implements StreamOwner {
     this.#nextNumber = isServer ? 1 : 0
   }
 
+  get ended(): boolean {
+    return this.state === "ended"
+  }
+
   get streamCount(): number {
     return this.#streams.size + this.#unnumbered.size
   }
@@ -140,9 +144,11 @@ export class QuicConnection implements StreamOwner {
       this.#admitOpeners()
     }
     if (this.#probes.length > 0) this.#answerProbes()
+    // Any callback above may have ended the connection, and even closed the socket.
+    if (this.ended) return false
     if (this.#host.transmit(this, BURST_PACKETS)) more = true
     this.#noticeEnd()
-    return more && this.state !== "ended"
+    return more && !this.ended
   }
 
   /** Regular upkeep, about once a second: what no packet would draw attention to. */

@@ -46,6 +46,8 @@ export class QuicStream extends Duplex implements TransportStream {
     super({ allowHalfOpen: true, highWaterMark: HIGH_WATER_BYTES })
     this.#owner = owner
     this.number = number
+    // Nobody may be listening yet, or any more, when the other side gives up: that must not end the process.
+    this.on("error", () => {})
   }
 
   reset(code: number): void {
