@@ -1,0 +1,183 @@
+/** Messages between a client and a control server. */
+import { Redacted, Schema } from "effect"
+import { EndpointName } from "../domain/EndpointName.ts"
+import { Role } from "../domain/Role.ts"
+import { makeCodec } from "./Codec.ts"
+import {
+  AuthenticateReqSchema,
+  AuthenticateRespSchema,
+  type Peer as PeerMessage,
+  RequestSchema,
+  ResponseSchema
+} from "./gen/client_pb.js"
+import { Refused, readRefused, writeRefused } from "./Refusal.ts"
+import {
+  Address,
+  Blob,
+  BuildVersion,
+  Certificate,
+  HostPort,
+  Id,
+  Metadata,
+  readAddress,
+  readHostPort,
+  readRole,
+  Token,
+  writeAddress,
+  writeRole
+} from "./values.ts"
+
+/** Most candidates of one peer. */
+export const MAX_DIRECTS = 64
+/** Most relays of one peer, or offered to one. */
+export const MAX_RELAYS = 256
+/** Most peers in one list. */
+export const MAX_PEERS = 10_000
+
+/** The hello of a client: who it is. */
+export const AuthenticateRequest = Schema.Struct({
+  token: Token,
+  /** From an earlier session, to get the same client id again; empty the first time. */
+  reconnectToken: Blob,
+  buildVersion: BuildVersion,
+  metadata: Metadata
+})
+export type AuthenticateRequest = typeof AuthenticateRequest.Type
+
+export const authenticateRequest = makeCodec(
+  AuthenticateReqSchema,
+  AuthenticateRequest,
+  (message) => ({ ...message }),
+  ({ token, ...rest }) => ({ token: Redacted.value(token), ...rest })
+)
+
+export const AuthenticateResponse = Schema.Union([
+  Refused,
+  Schema.TaggedStruct("Accepted", {
+    /** The client as the control server sees it. */
+    publicAddress: Address,
+    reconnectToken: Blob
+  })
+])
+export type AuthenticateResponse = typeof AuthenticateResponse.Type
+
+export const authenticateResponse = makeCodec(
+  AuthenticateRespSchema,
+  AuthenticateResponse,
+  (message) =>
+    message.error
+      ? readRefused(message.error)
+      : { _tag: "Accepted", publicAddress: readAddress(message.public), reconnectToken: message.reconnectToken },
+  (value) =>
+    value._tag === "Refused"
+      ? writeRefused(value)
+      : { public: writeAddress(value.publicAddress), reconnectToken: value.reconnectToken }
+)
+
+/** How a client can be reached for one endpoint. */
+export const Peer = Schema.Struct({
+  directs: Schema.Array(Address).check(Schema.isMaxLength(MAX_DIRECTS)),
+  serverCertificate: Certificate,
+  clientCertificate: Certificate,
+  relayIds: Schema.Array(Id).check(Schema.isMaxLength(MAX_RELAYS))
+})
+export type Peer = typeof Peer.Type
+
+/** A candidate that cannot be dialed (no port, no address) is left out; it says nothing about the others. */
+const readPeer = (message: PeerMessage | undefined) =>
+  message && {
+    directs: message.directs.map(readAddress).filter(isAddress),
+    serverCertificate: message.serverCertificate,
+    clientCertificate: message.clientCertificate,
+    relayIds: message.relayIds.filter((id) => id !== "")
+  }
+
+const isAddress = Schema.is(Address)
+
+const writePeer = ({ directs, ...rest }: Peer) => ({
+  ...rest,
+  directs: directs.map(writeAddress),
+  relayIds: [...rest.relayIds]
+})
+
+const Announce = Schema.TaggedStruct("Announce", { endpoint: EndpointName, role: Role, peer: Peer })
+
+/** Opens every stream of a session after the first. */
+export const Request = Schema.Union([
+  Announce,
+  Schema.TaggedStruct("Relay", { endpoint: EndpointName, role: Role, clientCertificate: Certificate }),
+  /** Neither: a request from a newer program. */
+  Schema.TaggedStruct("Unknown", {})
+])
+export type Request = typeof Request.Type
+
+export const request = makeCodec(
+  RequestSchema,
+  Request,
+  ({ announce, relay }) => {
+    const part = announce ?? relay
+    if (part === undefined) return { _tag: "Unknown" }
+    const common = { endpoint: part.endpoint?.name, role: readRole(part.role) }
+    return announce
+      ? { _tag: "Announce", ...common, peer: readPeer(announce.peer) }
+      : { _tag: "Relay", ...common, clientCertificate: relay?.clientCertificate }
+  },
+  (value) => {
+    if (value._tag === "Unknown") return {}
+    const common = { endpoint: { name: value.endpoint }, role: writeRole(value.role) }
+    return value._tag === "Announce"
+      ? { announce: { ...common, peer: writePeer(value.peer) } }
+      : { relay: { ...common, clientCertificate: value.clientCertificate } }
+  }
+)
+
+/** The opposite side of an endpoint, as control tells of it. */
+export const RemotePeer = Schema.Struct({ id: Id, peer: Peer, metadata: Metadata })
+export type RemotePeer = typeof RemotePeer.Type
+
+/** A relay that may be used, with what opens its door. */
+export const RelayOffer = Schema.Struct({
+  id: Id,
+  addresses: Schema.Array(HostPort).check(Schema.isMaxLength(MAX_DIRECTS)),
+  serverCertificate: Certificate,
+  authentication: Blob,
+  metadata: Metadata
+})
+export type RelayOffer = typeof RelayOffer.Type
+
+export const Response = Schema.Union([
+  Refused,
+  Schema.TaggedStruct("Announced", { peers: Schema.Array(RemotePeer).check(Schema.isMaxLength(MAX_PEERS)) }),
+  Schema.TaggedStruct("Relays", { relays: Schema.Array(RelayOffer).check(Schema.isMaxLength(MAX_RELAYS)) })
+])
+export type Response = typeof Response.Type
+
+const isRemotePeer = Schema.is(RemotePeer)
+const isRelayOffer = Schema.is(RelayOffer)
+
+/** A peer or relay that cannot be used is left out of its list: it must not hide the others. */
+export const response = makeCodec(
+  ResponseSchema,
+  Response,
+  ({ error, announce, relay }) => {
+    if (error) return readRefused(error)
+    if (announce) {
+      const peers = announce.peers.map(({ id, peer, metadata }) => ({ id, peer: readPeer(peer), metadata }))
+      return { _tag: "Announced", peers: peers.filter(isRemotePeer) }
+    }
+    const relays = relay?.relays.map(({ addresses, ...rest }) => ({ ...rest, addresses: addresses.map(readHostPort) }))
+    return { _tag: "Relays", relays: relays?.filter(isRelayOffer) }
+  },
+  (value) => {
+    switch (value._tag) {
+      case "Refused":
+        return writeRefused(value)
+      case "Announced":
+        return {
+          announce: { peers: value.peers.map(({ id, peer, metadata }) => ({ id, peer: writePeer(peer), metadata })) }
+        }
+      case "Relays":
+        return { relay: { relays: value.relays.map((offer) => ({ ...offer, addresses: [...offer.addresses] })) } }
+    }
+  }
+)

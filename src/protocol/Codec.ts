@@ -1,0 +1,58 @@
+/**
+ * The border between bytes and values: protobuf decodes the bytes, a Schema checks what they say. Both ways throw nothing
+ * for any input that comes from outside.
+ */
+import {
+  create,
+  type DescMessage,
+  fromBinary,
+  type MessageInitShape,
+  type MessageShape,
+  toBinary
+} from "@bufbuild/protobuf"
+import { Result, Schema, SchemaIssue } from "effect"
+import { Malformed, ProtocolError, ValueRefused } from "./ProtocolError.ts"
+
+export interface Codec<A> {
+  /** Name of the message, for errors. */
+  readonly type: string
+  readonly encode: (value: A) => Uint8Array
+  readonly decode: (bytes: Uint8Array) => Result.Result<A, ProtocolError>
+}
+
+const formatIssue = SchemaIssue.makeFormatterStandardSchemaV1()
+
+/**
+ * @param message the generated description
+ * @param schema the checked value
+ * @param read what of the message is to be checked
+ * @param write the message of a value
+ */
+export const makeCodec = <Desc extends DescMessage, S extends Schema.Codec<unknown, unknown>>(
+  message: Desc,
+  schema: S,
+  read: (message: MessageShape<Desc>) => unknown,
+  write: (value: S["Type"]) => MessageInitShape<Desc>
+): Codec<S["Type"]> => {
+  const check = Schema.decodeUnknownResult(schema)
+  return {
+    type: message.typeName,
+    encode: (value) => toBinary(message, create(message, write(value))),
+    decode: (bytes) => {
+      let decoded: MessageShape<Desc>
+      try {
+        decoded = fromBinary(message, bytes)
+      } catch (error) {
+        return Result.fail(
+          new ProtocolError({ reason: new Malformed({ type: message.typeName, detail: (error as Error).message }) })
+        )
+      }
+      return Result.mapError(check(read(decoded)), (error) => {
+        const [issue] = formatIssue(error.issue).issues
+        const path = (issue?.path ?? []).map(String).join(".")
+        const reason = new ValueRefused({ type: message.typeName, path, detail: issue?.message ?? error.message })
+        return new ProtocolError({ reason })
+      })
+    }
+  }
+}

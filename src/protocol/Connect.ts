@@ -1,0 +1,105 @@
+/**
+ * Messages between the two clients of a tunnel. On a direct link the first stream is a liveness check, every other one a
+ * connect request with its answer, after which the stream carries the user's bytes.
+ */
+import { Schema } from "effect"
+import { makeCodec } from "./Codec.ts"
+import { type ECDHConfiguration, RequestSchema, ResponseSchema, type TLSConfiguration } from "./gen/connect_pb.js"
+import { Refused, readRefused, writeRefused } from "./Refusal.ts"
+import { Blob, Host } from "./values.ts"
+
+const ENCRYPTIONS = ["none", "tls", "dhxcp"] as const
+const PROXY_VERSIONS = ["none", "v1", "v2"] as const
+
+/** How a relayed stream is encrypted end to end. */
+export const Encryption = Schema.Literals(ENCRYPTIONS)
+export type Encryption = typeof Encryption.Type
+
+/** The PROXY protocol header that the destination asks the source to write first. */
+export const ProxyVersion = Schema.Literals(PROXY_VERSIONS)
+export type ProxyVersion = typeof ProxyVersion.Type
+
+const Tls = Schema.Struct({ clientName: Host })
+const Dhxcp = Schema.Struct({ clientName: Host, keyTime: Blob, signature: Blob })
+
+/** Most schemes in one request; unknown ones are left out. */
+const MAX_ENCRYPTIONS = 16
+
+export const ConnectRequest = Schema.Union([
+  Schema.TaggedStruct("Check", {}),
+  Schema.TaggedStruct("Connect", {
+    /** What the source accepts; empty means none, as on every direct link. */
+    encryptions: Schema.Array(Encryption).check(Schema.isMaxLength(MAX_ENCRYPTIONS)),
+    tls: Schema.optionalKey(Tls),
+    dhxcp: Schema.optionalKey(Dhxcp)
+  })
+])
+export type ConnectRequest = typeof ConnectRequest.Type
+
+const readTls = (tls: TLSConfiguration | undefined) => (tls ? { tls: { clientName: tls.clientName } } : {})
+const readDhxcp = (dh: ECDHConfiguration | undefined) =>
+  dh ? { dhxcp: { clientName: dh.clientName, keyTime: dh.keyTime, signature: dh.signature } } : {}
+
+export const connectRequest = makeCodec(
+  RequestSchema,
+  ConnectRequest,
+  ({ connect }) =>
+    connect
+      ? {
+          _tag: "Connect",
+          encryptions: connect.sourceEncryption.flatMap((scheme) => ENCRYPTIONS[scheme] ?? []),
+          ...readTls(connect.sourceTls),
+          ...readDhxcp(connect.sourceDhX25519)
+        }
+      : { _tag: "Check" },
+  (value) =>
+    value._tag === "Check"
+      ? {}
+      : {
+          connect: {
+            sourceEncryption: value.encryptions.map((scheme) => ENCRYPTIONS.indexOf(scheme)),
+            ...(value.tls && { sourceTls: value.tls }),
+            ...(value.dhxcp && { sourceDhX25519: value.dhxcp })
+          }
+        }
+)
+
+export const ConnectResponse = Schema.Union([
+  Refused,
+  Schema.TaggedStruct("Checked", {}),
+  Schema.TaggedStruct("Connected", {
+    proxy: ProxyVersion,
+    encryption: Encryption,
+    tls: Schema.optionalKey(Tls),
+    dhxcp: Schema.optionalKey(Dhxcp)
+  })
+])
+export type ConnectResponse = typeof ConnectResponse.Type
+
+export const connectResponse = makeCodec(
+  ResponseSchema,
+  ConnectResponse,
+  ({ error, connect }) => {
+    if (error) return readRefused(error)
+    if (!connect) return { _tag: "Checked" }
+    return {
+      _tag: "Connected",
+      proxy: PROXY_VERSIONS[connect.proxyProto],
+      encryption: ENCRYPTIONS[connect.destinationEncryption],
+      ...readTls(connect.destinationTls),
+      ...readDhxcp(connect.destinationDhX25519)
+    }
+  },
+  (value) => {
+    if (value._tag === "Refused") return writeRefused(value)
+    if (value._tag === "Checked") return {}
+    return {
+      connect: {
+        proxyProto: PROXY_VERSIONS.indexOf(value.proxy),
+        destinationEncryption: ENCRYPTIONS.indexOf(value.encryption),
+        ...(value.tls && { destinationTls: value.tls }),
+        ...(value.dhxcp && { destinationDhX25519: value.dhxcp })
+      }
+    }
+  }
+)

@@ -1,0 +1,98 @@
+/**
+ * Messages on a stream, in order, one whole frame at a time. Exactly the bytes of a frame are taken from the stream: what
+ * follows (user bytes after a connect answer) stays there for whoever reads next. While messages are read, nobody else
+ * may read the stream.
+ */
+import type { Readable, Writable } from "node:stream"
+import { Duration, Effect, type Result } from "effect"
+import type { FrameWidth } from "./Alpn.ts"
+import type { Codec } from "./Codec.ts"
+import { decodeLength, encodeFrame } from "./Frame.ts"
+import { AnswerTimedOut, FrameTruncated, ProtocolError, StreamEnded, StreamFailed } from "./ProtocolError.ts"
+
+export interface MessageOptions {
+  readonly width: FrameWidth
+  /** Longest message that is taken in, in bytes. */
+  readonly limit: number
+}
+
+/** Writes one message; waits while the stream has no room. */
+export const send = <A>(
+  stream: Writable,
+  codec: Codec<A>,
+  value: A,
+  { width }: MessageOptions
+): Effect.Effect<void, ProtocolError> =>
+  Effect.callback<void, ProtocolError>((resume) => {
+    if (stream.destroyed || stream.writableEnded) {
+      resume(Effect.fail(failed(stream.errored)))
+      return
+    }
+    stream.write(encodeFrame(codec.encode(value), width), (error) =>
+      resume(error ? Effect.fail(failed(error)) : Effect.void)
+    )
+  })
+
+/** Reads the next message. */
+export const receive = Effect.fnUntraced(function* <A>(
+  stream: Readable,
+  codec: Codec<A>,
+  { width, limit }: MessageOptions
+) {
+  const prefix = yield* take(stream, width, new StreamEnded())
+  const length = yield* Effect.fromResult(decodeLength(prefix, limit)).pipe(
+    Effect.mapError((reason) => new ProtocolError({ reason }))
+  )
+  const bytes = length === 0 ? Buffer.alloc(0) : yield* take(stream, length, new FrameTruncated())
+  return yield* Effect.fromResult(codec.decode(bytes) as Result.Result<A, ProtocolError>)
+})
+
+/** Reads the next message within a time. */
+export const receiveWithin = <A>(stream: Readable, codec: Codec<A>, options: MessageOptions, within: Duration.Input) =>
+  receive(stream, codec, options).pipe(
+    Effect.timeoutOrElse({
+      duration: within,
+      orElse: () => {
+        const afterMillis = Duration.toMillis(Duration.fromInputUnsafe(within))
+        return Effect.fail(new ProtocolError({ reason: new AnswerTimedOut({ afterMillis }) }))
+      }
+    })
+  )
+
+/** Takes exactly `length` bytes. `atEnd`: what it means when the stream ends before the first of them. */
+const take = (stream: Readable, length: number, atEnd: StreamEnded | FrameTruncated) =>
+  Effect.callback<Buffer, ProtocolError>((resume) => {
+    const parts: Array<Buffer> = []
+    let missing = length
+    const finish = (result: Effect.Effect<Buffer, ProtocolError>) => {
+      stop()
+      resume(result)
+    }
+    const onReadable = () => {
+      while (missing > 0) {
+        const part: Buffer | null = stream.read(Math.min(missing, Math.max(stream.readableLength, 1)))
+        if (part === null) return
+        parts.push(part)
+        missing -= part.length
+      }
+      finish(Effect.succeed(parts.length === 1 ? parts[0]! : Buffer.concat(parts)))
+    }
+    const onEnd = () => {
+      const reason = missing === length ? atEnd : new FrameTruncated()
+      finish(Effect.fail(new ProtocolError({ reason })))
+    }
+    const onClose = () => finish(Effect.fail(failed(stream.errored)))
+    const stop = () => stream.off("readable", onReadable).off("end", onEnd).off("close", onClose)
+    stream.on("readable", onReadable).on("end", onEnd).on("close", onClose)
+    if (stream.readableEnded) onEnd()
+    else if (stream.destroyed) onClose()
+    else onReadable()
+    return Effect.sync(stop)
+  })
+
+const failed = (cause: unknown): ProtocolError => {
+  const error = cause ?? new Error("the stream is closed")
+  const reason = (error as { reason?: { _tag?: string; application?: boolean; code?: number } }).reason
+  const code = reason?._tag === "Closed" && reason.application ? reason.code : undefined
+  return new ProtocolError({ reason: new StreamFailed({ cause: error, ...(code !== undefined && { code }) }) })
+}

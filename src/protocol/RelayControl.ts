@@ -1,0 +1,88 @@
+/** Messages between a relay and a control server, and what control vouches for in a client's name. */
+import { Redacted, Schema } from "effect"
+import { EndpointName } from "../domain/EndpointName.ts"
+import { Role } from "../domain/Role.ts"
+import { makeCodec } from "./Codec.ts"
+import { AuthenticateReqSchema, AuthenticateRespSchema, ClientAuthenticationSchema } from "./gen/relay_pb.js"
+import { Refused, readRefused, writeRefused } from "./Refusal.ts"
+import {
+  Blob,
+  BuildVersion,
+  Certificate,
+  HostPort,
+  Id,
+  Key32,
+  Metadata,
+  readHostPort,
+  readRole,
+  Token,
+  writeRole
+} from "./values.ts"
+
+/** The hello of a relay: where it can be reached, and its public key for this connection. */
+export const AuthenticateRequest = Schema.Struct({
+  token: Token,
+  reconnectToken: Blob,
+  buildVersion: BuildVersion,
+  addresses: Schema.Array(HostPort).check(Schema.isMaxLength(64)),
+  metadata: Metadata,
+  serverCertificate: Certificate,
+  /** X25519. */
+  authenticationKey: Key32
+})
+export type AuthenticateRequest = typeof AuthenticateRequest.Type
+
+export const authenticateRequest = makeCodec(
+  AuthenticateReqSchema,
+  AuthenticateRequest,
+  ({ relayAuthenticationKey, addresses, ...rest }) => ({
+    ...rest,
+    addresses: addresses.map(readHostPort),
+    authenticationKey: relayAuthenticationKey
+  }),
+  ({ token, authenticationKey, addresses, ...rest }) => ({
+    ...rest,
+    token: Redacted.value(token),
+    addresses: [...addresses],
+    relayAuthenticationKey: authenticationKey
+  })
+)
+
+export const AuthenticateResponse = Schema.Union([
+  Refused,
+  Schema.TaggedStruct("Accepted", {
+    controlId: Id,
+    reconnectToken: Blob,
+    /** X25519. */
+    authenticationKey: Key32
+  })
+])
+export type AuthenticateResponse = typeof AuthenticateResponse.Type
+
+export const authenticateResponse = makeCodec(
+  AuthenticateRespSchema,
+  AuthenticateResponse,
+  ({ error, controlId, reconnectToken, controlAuthenticationKey }) =>
+    error
+      ? readRefused(error)
+      : { _tag: "Accepted", controlId, reconnectToken, authenticationKey: controlAuthenticationKey },
+  (value) =>
+    value._tag === "Refused"
+      ? writeRefused(value)
+      : {
+          controlId: value.controlId,
+          reconnectToken: value.reconnectToken,
+          controlAuthenticationKey: value.authenticationKey
+        }
+)
+
+/** Who a client is to a relay; sealed on its way. */
+export const ClientAuthentication = Schema.Struct({ endpoint: EndpointName, role: Role, certificateKey: Id })
+export type ClientAuthentication = typeof ClientAuthentication.Type
+
+export const clientAuthentication = makeCodec(
+  ClientAuthenticationSchema,
+  ClientAuthentication,
+  ({ endpoint, role, certificateKey }) => ({ endpoint: endpoint?.name, role: readRole(role), certificateKey }),
+  ({ endpoint, role, certificateKey }) => ({ endpoint: { name: endpoint }, role: writeRole(role), certificateKey })
+)
