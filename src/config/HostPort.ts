@@ -1,0 +1,68 @@
+/**
+ * Hosts with ports, as people write them: where to listen, which server to dial, which service to reach.
+ *
+ * A host is kept as it was written, an IPv6 address without its brackets; names are resolved by whoever dials. Ports
+ * are decimal, 0 to 65535; 0 only where the system shall choose one to listen on.
+ */
+import { isIPv6 } from "node:net"
+import { Result } from "effect"
+
+export interface HostPort {
+  /** A DNS name or an IP address; empty means every address where it is listened on. */
+  readonly host: string
+  readonly port: number
+}
+
+/** `host:port`, `[v6]:port` or `:port`, with what is wrong and what to write instead. */
+const split = (text: string): Result.Result<HostPort, string> => {
+  const match = /^(?:\[([^[\]]*)\]|([^:[\]]*)):([^:]*)$/.exec(text)
+  if (match === null) {
+    if (isIPv6(text)) return Result.fail(`"${text}" has no port; write [${text}]:port`)
+    return Result.fail(`"${text}" is not a host and a port; write host:port, or [address]:port for IPv6`)
+  }
+  const [, bracketed, bare, digits] = match
+  const port = /^\d*$/.test(digits!) ? Number(digits) : Number.NaN
+  if (!(port <= 65_535)) return Result.fail(`"${digits}" is not a port; ports are 0 to 65535`)
+  return Result.succeed({ host: bracketed ?? bare!, port })
+}
+
+/** Where to listen: `:19190` (every address), `127.0.0.1:19190`, `[::1]:0`. A missing port number is 0. */
+export const parseListenAddress = split
+
+/** A server to dial; without any colon, the port is `defaultPort`. No host means this one. */
+export const parseServerAddress =
+  (defaultPort: number) =>
+  (text: string): Result.Result<HostPort, string> => {
+    if (!text.includes(":")) return Result.succeed({ host: text, port: defaultPort })
+    return dialable(split(text), text)
+  }
+
+/** A TCP service, `tcp://host:port`. Where it is dialed, port 0 is refused and no host means this one. */
+export const parseTcpUrl =
+  (use: "dial" | "listen") =>
+  (text: string): Result.Result<HostPort, string> => {
+    if (text === "") return Result.fail("there is none; write tcp://host:port")
+    const scheme = /^([a-z][a-z0-9+.-]*):/i.exec(text)?.[1]?.toLowerCase()
+    if (scheme === undefined) return Result.fail(`"${text}" is not a URL; write tcp://host:port`)
+    if (scheme !== "tcp") {
+      return PLANNED_SCHEMES.has(scheme)
+        ? Result.fail(`${scheme} URLs are not available in this version; write tcp://host:port`)
+        : Result.fail(`"${text}" has an unknown scheme; write tcp://host:port`)
+    }
+    const [, authority, path] = /^tcp:\/\/([^/?#]*)(.*)$/is.exec(text) ?? []
+    if (authority === undefined) return Result.fail(`"${text}" is not a URL; write tcp://host:port`)
+    if (path !== "") return Result.fail(`"${text}" has more than host and port; write tcp://${authority}`)
+    if (authority.includes("@")) return Result.fail(`"${text}" has a user; write tcp://host:port`)
+    if (!/:\d+$/.test(authority)) return Result.fail(`"${text}" has no port number; write tcp://host:port`)
+    return use === "dial" ? dialable(split(authority), text) : split(authority)
+  }
+
+const dialable = (parsed: Result.Result<HostPort, string>, text: string): Result.Result<HostPort, string> =>
+  Result.flatMap(parsed, ({ host, port }) =>
+    port === 0
+      ? Result.fail(`"${text}" has no port that can be dialed; ports are 1 to 65535`)
+      : Result.succeed({ host: host === "" ? "localhost" : host, port })
+  )
+
+/** Schemes that upstream has and a later version gets. */
+const PLANNED_SCHEMES = new Set(["tls", "http", "https", "ws", "wss", "file"])

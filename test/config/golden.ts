@@ -1,0 +1,120 @@
+/** Upstream's configuration cases (test/fixtures/config.json), and running one of them. */
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { dirname, join } from "node:path"
+import { ConfigProvider, Duration, Effect, Redacted } from "effect"
+import { clientConfig } from "../../src/config/ClientConfig.ts"
+import type { ConfigSource } from "../../src/config/ConfigTables.ts"
+import type { HostPort } from "../../src/config/HostPort.ts"
+import { logConfig } from "../../src/config/LogConfig.ts"
+import { loadFiles } from "../../src/config/loadFiles.ts"
+import { serverConfig } from "../../src/config/ServerConfig.ts"
+
+export interface GoldenCase {
+  readonly id: number
+  readonly note: string
+  readonly command: "client" | "server" | "check"
+  readonly files: ReadonlyArray<{ readonly name: string; readonly toml?: string }>
+  readonly extra_files?: ReadonlyArray<{ name: string; text?: string; repeat?: string; times?: number }>
+  readonly flags?: ReadonlyArray<string>
+  readonly env?: Readonly<Record<string, string>>
+  readonly merged?: unknown
+  readonly merged_root?: unknown
+  readonly result: {
+    readonly ok: boolean
+    readonly phase?: "flags" | "load" | "log" | "start"
+    readonly kind?: string
+    readonly key?: string
+    readonly keys?: ReadonlyArray<string>
+    readonly effective?: Readonly<Record<string, unknown>>
+  }
+}
+
+export const golden = JSON.parse(readFileSync(join(import.meta.dirname, "..", "fixtures", "config.json"), "utf8")) as {
+  readonly cases: ReadonlyArray<GoldenCase>
+  readonly durations: ReadonlyArray<{ text: string; ok: boolean; nanoseconds: string }>
+  readonly server_addresses: ReadonlyArray<{ server_addr: string; ok: boolean; dial: string; tls_name: string }>
+  readonly listen_addresses: ReadonlyArray<{ text: string; ok: boolean; address: string }>
+  readonly endpoint_expiry: ReadonlyArray<{ disable: boolean; timeout_ns: number; effective_ns: number }>
+  readonly token_files: ReadonlyArray<{ text: string; tokens: ReadonlyArray<string>; client_or_relay_use: string }>
+}
+
+/** A folder with these files, gone with the test. */
+export const folder = (files: Readonly<Record<string, string>>) =>
+  Effect.acquireRelease(
+    Effect.sync(() => {
+      const path = mkdtempSync(join(tmpdir(), "connet-config-"))
+      for (const [name, text] of Object.entries(files)) {
+        mkdirSync(dirname(join(path, name)), { recursive: true })
+        writeFileSync(join(path, name), text)
+      }
+      return path
+    }),
+    (path) => Effect.sync(() => rmSync(path, { recursive: true }))
+  )
+
+/** What the case makes of its files and flags: a configuration in the shape of the fixture, or the error. */
+export const runCase = Effect.fnUntraced(
+  function* (golden: GoldenCase, flags: ReadonlyArray<ConfigSource>) {
+    const extra = (golden.extra_files ?? []).map(({ name, text, repeat = "", times = 0 }) => ({
+      name,
+      text: text ?? repeat.repeat(times)
+    }))
+    const names = new Set(extra.map(({ name }) => name))
+    const path = yield* folder({
+      ...Object.fromEntries(golden.files.flatMap(({ name, toml }) => (toml === undefined ? [] : [[name, toml]]))),
+      ...Object.fromEntries(extra.map(({ name, text }) => [name, text]))
+    })
+    const files = yield* loadFiles(golden.files.map(({ name }) => join(path, name)))
+    // The cases name their token files relative to their own folder.
+    const inFolder = (source: ConfigSource): ConfigSource =>
+      JSON.parse(
+        JSON.stringify(source, (key, value) => {
+          if (typeof value === "bigint") return { nanos: String(value) }
+          return key.endsWith("-file") && names.has(value) ? join(path, value) : value
+        }),
+        (_, value) => (value?.nanos === undefined ? value : BigInt(value.nanos))
+      )
+    const sources = [...files, ...flags].map(inFolder)
+    const { level, format } = yield* logConfig(sources)
+    const log = { "log-level": level, "log-format": format }
+    if (golden.command === "check") return { log, effective: undefined }
+    return { log, effective: golden.command === "client" ? yield* client(sources) : yield* server(sources) }
+  },
+  (effect, golden) =>
+    effect.pipe(Effect.provideService(ConfigProvider.ConfigProvider, ConfigProvider.fromUnknown(golden.env ?? {})))
+)
+
+const client = Effect.fnUntraced(function* (sources: ReadonlyArray<ConfigSource>) {
+  const config = yield* clientConfig(sources)
+  const endpoints = (map: typeof config.sources) =>
+    Object.fromEntries(
+      [...map].map(([name, { route, address, dialTimeout }]) => [
+        name,
+        { route, dial_timeout_ns: dialTimeout === undefined ? 0 : nanos(dialTimeout), host_port: text(address) }
+      ])
+    )
+  return {
+    token: Redacted.value(config.token),
+    metadata: config.metadata,
+    server_addr: text(config.server),
+    server_tls_name: config.serverName,
+    direct_addr: text(config.directAddress),
+    handshake_idle_timeout_ns: nanos(config.handshakeTimeout),
+    destinations: endpoints(config.destinations),
+    sources: endpoints(config.sources)
+  }
+})
+
+const server = Effect.fnUntraced(function* (sources: ReadonlyArray<ConfigSource>) {
+  const config = yield* serverConfig(sources)
+  return {
+    clients_ingress: config.ingresses.map(({ address }) => text(address)),
+    tokens: config.tokens.map(Redacted.value),
+    endpoint_expiry_ns: nanos(config.endpointExpiry)
+  }
+})
+
+const nanos = (duration: Duration.Duration) => Number(Duration.toNanosUnsafe(duration))
+
+export const text = ({ host, port }: HostPort) => (host.includes(":") ? `[${host}]:${port}` : `${host}:${port}`)
