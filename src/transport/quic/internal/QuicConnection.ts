@@ -9,7 +9,11 @@
  *
  * Streams that were given up: quiche 0.18 frees a stream only when the end of both halves was seen, and forgets to when
  * the read half had been shut down before. So the rest of such a stream is read and dropped (`#discarded`); where the
- * other side must be told to stop, the stream is watched until it can be freed by one more frame (`#stopped`).
+ * other side must be told to stop, the stream is watched until it can be freed by one more frame (`#stopped`). A stream
+ * that the other side reset is freed by the first read after our own half is acknowledged (`#reaped`). Nor is a
+ * stream freed that was reset with bytes still unsent, so a reset waits until they have gone out (`#resets`). What is
+ * left of such leaks (the other side told us to stop while bytes were unsent) uses up `streamsLeft`, and whoever owns the
+ * connection replaces it in time.
  */
 import type { SocketAddress } from "../../../domain/SocketAddress.ts"
 import { Closed, Lost, TransportError } from "../../TransportError.ts"
@@ -17,6 +21,7 @@ import {
   ACCEPT_STREAMS,
   BURST_PACKETS,
   BURST_READ_BYTES,
+  BURST_REAPED,
   BURST_WRITERS,
   CLOSE_TEXT_BYTES,
   DISCARD_MILLIS
@@ -81,11 +86,14 @@ export class QuicConnection implements StreamOwner {
   readonly #blocked = new Set<QuicStream>()
   readonly #discarded = new Map<number, number>()
   readonly #stopped = new Map<number, number>()
+  readonly #reaped = new Set<number>()
+  readonly #resets = new Map<number, { readonly code: number; readonly since: number }>()
   readonly #arrived: Array<QuicStream> = []
   readonly #acceptors: Array<(stream: QuicStream) => void> = []
   readonly #openers: Array<(stream: QuicStream) => void> = []
   readonly #probes: Array<{ readonly received: number; readonly answered: () => void }> = []
   #nextNumber: number
+  #turns = 0
   /** Streams that were opened but have no number yet. */
   readonly #unnumbered = new Set<QuicStream>()
   readonly #enders = new Set<(reason: EndReason) => void>()
@@ -147,6 +155,8 @@ export class QuicConnection implements StreamOwner {
     // Any callback above may have ended the connection, and even closed the socket.
     if (this.ended) return false
     if (this.#host.transmit(this, BURST_PACKETS)) more = true
+    else if (this.#resets.size > 0) this.#reset()
+    if (this.#reaped.size > 0) this.#reap()
     this.#noticeEnd()
     return more && !this.ended
   }
@@ -161,13 +171,24 @@ export class QuicConnection implements StreamOwner {
       this.#stopped.set(number, now)
     }
     for (const [number, since] of this.#stopped) this.#freeStopped(number, since, now)
-    for (const stream of this.#streams.values()) {
+    for (const [number, { code, since }] of this.#resets) {
+      if (now - since < DISCARD_MILLIS) continue
+      this.#resets.delete(number)
+      this.#shutdown(number, SHUTDOWN_WRITE, code)
+    }
+    for (const stream of [...this.#streams.values()]) {
       if (!stream.wantsData && !stream.readDone) this.#noticeReset(stream)
+      if (!stream.writeDone) this.#noticeStop(stream)
     }
     this.#host.schedule(this)
   }
 
   // ── streams ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** How many more streams the other side allows at the moment. */
+  get streamsLeft(): number {
+    return this.native.peerStreamsLeftBidi() - this.#unnumbered.size
+  }
 
   /** Calls back with a new stream once the other side allows one more. The result withdraws the wish. */
   open(opened: (stream: QuicStream) => void): () => void {
@@ -220,7 +241,7 @@ export class QuicConnection implements StreamOwner {
     stream.writeDone = true
     this.#blocked.delete(stream)
     if (stream.number < 0) return
-    this.#shutdown(stream.number, SHUTDOWN_WRITE, code)
+    this.#resets.set(stream.number, { code, since: Date.now() })
     this.#host.schedule(this)
   }
 
@@ -275,6 +296,8 @@ export class QuicConnection implements StreamOwner {
     this.#blocked.clear()
     this.#discarded.clear()
     this.#stopped.clear()
+    this.#resets.clear()
+    this.#reaped.clear()
     this.#arrived.length = 0
     this.#acceptors.length = 0
     this.#openers.length = 0
@@ -303,6 +326,8 @@ export class QuicConnection implements StreamOwner {
 
   #read(): boolean {
     let more = false
+    const stride = 1 + (this.#streams.size >> 4)
+    this.#turns = (this.#turns + 1) % stride
     for (const number of this.native.readable()) {
       const stream = this.#streams.get(number)
       if (stream === undefined) {
@@ -310,7 +335,12 @@ export class QuicConnection implements StreamOwner {
         else if ((number & 1) === (this.isServer ? 0 : 1)) this.#arrive(number)
         continue
       }
-      if (stream.wantsData && this.#deliver(stream)) more = true
+      if (stream.wantsData) {
+        if (this.#deliver(stream)) more = true
+      } else if (!stream.readDone && (number >> 2) % stride === this.#turns) {
+        // A few of those that are not being read, in rotation: looking at thousands in each turn would cost too much.
+        this.#noticeReset(stream)
+      }
     }
     return more
   }
@@ -344,7 +374,22 @@ export class QuicConnection implements StreamOwner {
   }
 
   #readFailed(stream: QuicStream, error: unknown): void {
+    this.#reaped.add(stream.number)
     stream.deliverReset(errorCode(error, "StreamReset") ?? 0)
+  }
+
+  /** Reads once more where a reset came in, until quiche has freed the stream. */
+  #reap(): void {
+    let left = BURST_REAPED
+    for (const number of this.#reaped) {
+      if (left-- === 0) return
+      this.#reaped.delete(number)
+      try {
+        this.native.streamRecv(number, EMPTY)
+      } catch (error) {
+        if (errorCode(error, "StreamReset") !== undefined) this.#reaped.add(number)
+      }
+    }
   }
 
   /** Looks, without taking data, whether the other side has given up a stream that nobody reads at the moment. */
@@ -352,8 +397,17 @@ export class QuicConnection implements StreamOwner {
     try {
       this.native.streamRecv(stream.number, EMPTY)
     } catch (error) {
-      const code = errorCode(error, "StreamReset")
-      if (code !== undefined) stream.deliverReset(code)
+      if (errorCode(error, "StreamReset") !== undefined) this.#readFailed(stream, error)
+    }
+  }
+
+  /** Looks, without writing, whether the other side has stopped reading a stream that nobody writes at the moment. */
+  #noticeStop(stream: QuicStream): void {
+    try {
+      this.native.streamCapacity(stream.number)
+    } catch (error) {
+      const code = errorCode(error, "StreamStopped")
+      if (code !== undefined) stream.deliverStop(code)
     }
   }
 
@@ -378,6 +432,7 @@ export class QuicConnection implements StreamOwner {
       }
     } catch {
       // Reset: that is the end which was waited for.
+      this.#reaped.add(number)
     }
     this.#discarded.delete(number)
   }
@@ -415,6 +470,25 @@ export class QuicConnection implements StreamOwner {
     }
   }
 
+  /** Resets what was given up, once all that quiche holds has been sent: it has when there is capacity left over. */
+  #reset(): void {
+    for (const [number, { code, since }] of this.#resets) {
+      try {
+        if (this.native.streamCapacity(number) === 0) {
+          // Most likely nothing can be sent on any stream; the next turn begins with another one.
+          this.#resets.delete(number)
+          this.#resets.set(number, { code, since })
+          return
+        }
+      } catch {
+        // Gone, or the other side does not want it any more.
+      }
+      this.#resets.delete(number)
+      this.#shutdown(number, SHUTDOWN_WRITE, code)
+      this.#host.schedule(this)
+    }
+  }
+
   /** Gives bytes to quiche; how many it took. */
   #send(stream: QuicStream, chunk: Uint8Array): number {
     this.#number(stream)
@@ -443,7 +517,7 @@ export class QuicConnection implements StreamOwner {
   }
 
   #admitOpeners(): void {
-    while (this.#openers.length > 0 && this.native.peerStreamsLeftBidi() > this.#unnumbered.size) {
+    while (this.#openers.length > 0 && this.streamsLeft > 0) {
       const stream = new QuicStream(this, -1)
       this.#unnumbered.add(stream)
       this.#openers.shift()!(stream)

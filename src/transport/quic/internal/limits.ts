@@ -39,6 +39,9 @@ export const BURST_READ_BYTES = 256 * 1024
 /** Stalled writers that are tried again in one turn. */
 export const BURST_WRITERS = 128
 
+/** Reset streams that are looked at in one turn, whether quiche can free them. */
+export const BURST_REAPED = 16
+
 /** Packets queued in the process because the socket's buffer is full: above this, sending pauses. */
 export const SEND_QUEUE_BYTES = 4 * 1024 * 1024
 
