@@ -44,7 +44,7 @@ export const clientConfig = Effect.fnUntraced(function* (sources: ReadonlyArray<
   const problems: Array<ConfigReason> = []
   const origin = (path: ReadonlyArray<PropertyKey>) => originOf(sources, ["client", ...path])
 
-  const settings = Schema.decodeUnknownResult(ClientSettings, { errors: "all" })(nonEmpty(table))
+  const settings = Schema.decodeResult(ClientSettings, { errors: "all" })(nonEmpty(table))
   if (Result.isFailure(settings)) problems.push(...invalidValues(settings.failure, "client", origin))
 
   const endpoints = (kind: "destinations" | "sources") => {
@@ -53,7 +53,7 @@ export const clientConfig = Effect.fnUntraced(function* (sources: ReadonlyArray<
       const prefix = join(`client.${kind}`, name)
       const at = (path: ReadonlyArray<PropertyKey>) => origin([kind, name, ...path])
       const result = decodeEndpoint(kind)(endpoint)
-      const validName = Schema.decodeUnknownResult(EndpointName)(name)
+      const validName = Schema.decodeResult(EndpointName)(name)
       if (Result.isFailure(validName)) problems.push(...invalidValues(validName.failure, prefix, () => at([])))
       if (Result.isFailure(result)) problems.push(...invalidValues(result.failure, prefix, at))
       if (Result.isSuccess(result) && Result.isSuccess(validName)) checked.set(validName.success, result.success)
@@ -122,7 +122,7 @@ const ENDPOINT_SETTINGS = { destinations: endpointSettings("dial"), sources: end
 
 const decodeEndpoint = (kind: "destinations" | "sources") => (table: EndpointTable) =>
   Result.map(
-    Schema.decodeUnknownResult(ENDPOINT_SETTINGS[kind], { errors: "all" })(nonEmpty(table)),
+    Schema.decodeResult(ENDPOINT_SETTINGS[kind], { errors: "all" })(nonEmpty(table)),
     (endpoint): EndpointConfig => ({
       route: endpoint.route,
       address: endpoint.url,
@@ -131,7 +131,8 @@ const decodeEndpoint = (kind: "destinations" | "sources") => (table: EndpointTab
   )
 
 /** An empty text counts as absent, as it does when sources are folded. */
-const nonEmpty = (table: object) => Object.fromEntries(Object.entries(table).filter(([, value]) => value !== ""))
+const nonEmpty = <A extends object>(table: A): A =>
+  Object.fromEntries(Object.entries(table).filter(([, value]) => value !== "")) as A
 
 const positive = (nanos: bigint | undefined) => (nanos !== undefined && nanos > 0n ? Duration.nanos(nanos) : undefined)
 

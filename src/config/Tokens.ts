@@ -5,7 +5,7 @@
  * tokens tells their place, never their text.
  */
 import { Config, Effect, Redacted } from "effect"
-import { type ConfigReason, ValueInvalid } from "./ConfigError.ts"
+import { ValueInvalid } from "./ConfigError.ts"
 import { readText } from "./loadFiles.ts"
 
 /** What starts an entry that is the SHA-256 hash of a token, in 64 hexadecimal letters, instead of the token. */
@@ -65,7 +65,7 @@ export const serverTokens = Effect.fnUntraced(function* (settings: {
   for (const { place, token } of entries) {
     const detail = refusal(token, places.get(token))
     if (detail !== undefined) {
-      return yield* Effect.fail<ConfigReason>(new ValueInvalid({ origin, key, detail: `${place} ${detail}` }))
+      return yield* new ValueInvalid({ origin, key, detail: `${place} ${detail}` })
     }
     places.set(token, place)
   }

@@ -1,0 +1,53 @@
+import { Cause, Effect, Layer, Option, Schema } from "effect"
+import * as Runtime from "effect/Runtime"
+import type { ConfigSource } from "../config/ConfigTables.ts"
+import { logConfig } from "../config/LogConfig.ts"
+import { loadFiles } from "../config/loadFiles.ts"
+import { ConfigFlag, commandLine, LogFormatFlag, LogLevelFlag } from "./flags.ts"
+import { explain, layerLogging } from "./logging.ts"
+
+/** The command is over, what there was to say has been said, and the process ends with this code. */
+export class Ended extends Schema.TaggedError<Ended>()("Ended", { code: Schema.Int }) {
+  override get [Runtime.errorExitCode]() {
+    return this.code
+  }
+  override readonly [Runtime.errorReported] = false
+}
+
+/**
+ * Runs a role until it is interrupted: reads the files of `--config`, folds the command's own settings last, logs as they
+ * say, and launches what `role` makes of them. A failure is told on stderr, and ends the command with code 1.
+ */
+export const launch = <E, E2, R>(
+  own: ConfigSource,
+  role: (sources: ReadonlyArray<ConfigSource>) => Effect.Effect<Layer.Layer<never, E2, R>, E>
+) =>
+  Effect.gen(function* () {
+    const files = yield* loadFiles(yield* ConfigFlag)
+    const sources = [...files, yield* logSource, own]
+    const log = yield* logConfig(sources)
+    const stacks = log.level === "debug" || log.level === "fine"
+    return yield* role(sources).pipe(
+      Effect.flatMap(Layer.launch),
+      Effect.provide(layerLogging(log)),
+      Effect.catchCause((cause) => fail(cause, stacks))
+    )
+  }).pipe(Effect.catchCause((cause) => fail(cause, false)))
+
+/** The settings that `--log-level` and `--log-format` stand for. */
+export const logSource = Effect.gen(function* () {
+  return commandLine({
+    ...Option.match(yield* LogLevelFlag, { onNone: () => ({}), onSome: (level) => ({ "log-level": level }) }),
+    ...Option.match(yield* LogFormatFlag, { onNone: () => ({}), onSome: (format) => ({ "log-format": format }) })
+  })
+})
+
+/** Tells what went wrong, unless that was done or the command was only interrupted. */
+export const fail = Effect.fnUntraced(function* (cause: Cause.Cause<unknown>, stacks: boolean) {
+  if (Cause.hasInterruptsOnly(cause)) return yield* Effect.interrupt
+  const ended = Cause.squash(cause)
+  if (ended instanceof Ended) return yield* ended
+  const defect = Cause.hasFails(cause) ? "" : "this is a bug in connet, please report it: "
+  yield* Effect.sync(() => process.stderr.write(`connet: ${defect}${explain(cause, stacks)}\n`))
+  return yield* new Ended({ code: 1 })
+})
