@@ -1,0 +1,19 @@
+import { Effect } from "effect"
+import { Command, Flag } from "effect/cli"
+import { playDemo } from "./demo/playDemo.ts"
+import { fail } from "./launch.ts"
+
+/** `connet demo` */
+export const demo = Command.make(
+  "demo",
+  {
+    once: Flag.Boolean("once").pipe(
+      Flag.withDescription("End after the download, with code 1 if anything failed"),
+      Flag.withDefault(false)
+    )
+  },
+  ({ once }) =>
+    playDemo({ once, mebibytes: 64, command: [process.execPath, ...process.execArgv, process.argv[1]!] }).pipe(
+      Effect.catchCause((cause) => fail(cause, false))
+    )
+).pipe(Command.withDescription("See a tunnel work: server, destination and source on this machine"))

@@ -1,0 +1,120 @@
+/**
+ * What the demo plays with: a temporary folder with a certificate made for it, a token, the three configuration files of
+ * the README's quick start, and a file to download. It is gone with its Scope.
+ */
+import { createHash, randomBytes } from "node:crypto"
+import { createSocket } from "node:dgram"
+import { once } from "node:events"
+import { mkdtemp, open, rm, writeFile } from "node:fs/promises"
+import { type AddressInfo, createServer } from "node:net"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { Effect, Redacted } from "effect"
+import { makeAuthority } from "../../certs/Authority.ts"
+
+export interface Stage {
+  /** The configuration files of the three roles. */
+  readonly files: { readonly server: string; readonly destination: string; readonly source: string }
+  /** Where the source listens. */
+  readonly sourcePort: number
+  /** The file to download. */
+  readonly download: { readonly path: string; readonly bytes: number; readonly sha256: string }
+}
+
+/** The name that destination and source of the demo have in common. */
+export const ENDPOINT = "web"
+
+/** Sets everything up; the destination leads to `sitePort` on this machine, which serves `download`. */
+export const makeStage = Effect.fnUntraced(function* (options: {
+  readonly folder: string
+  readonly download: Stage["download"]
+  readonly sitePort: number
+}) {
+  const path = (name: string) => join(options.folder, name)
+  const save = (name: string, text: string) => Effect.promise(() => writeFile(path(name), text, { mode: 0o600 }))
+  const authority = yield* makeAuthority()
+  const identity = yield* authority.issueServer(["localhost", "127.0.0.1"])
+  const token = randomBytes(24).toString("base64url")
+  const serverPort = yield* Effect.promise(freeUdpPort)
+  const sourcePort = yield* Effect.promise(freeTcpPort)
+
+  yield* save("ca.crt", authority.certificatePem)
+  yield* save("server.crt", identity.certificatePem)
+  yield* save("server.key", Redacted.value(identity.privateKeyPem))
+  yield* save("token", `${token}\n`)
+  yield* save(
+    "server.toml",
+    toml("server", { "tokens-file": path("token") }) +
+      toml("[server.ingress]", {
+        addr: `127.0.0.1:${serverPort}`,
+        "cert-file": path("server.crt"),
+        "key-file": path("server.key")
+      })
+  )
+  const client = toml("client", {
+    "token-file": path("token"),
+    "server-addr": `127.0.0.1:${serverPort}`,
+    "server-cas-file": path("ca.crt"),
+    "direct-addr": ":0"
+  })
+  const destination = { url: `tcp://127.0.0.1:${options.sitePort}` }
+  yield* save("destination.toml", client + toml(`client.destinations.${ENDPOINT}`, destination))
+  yield* save("source.toml", client + toml(`client.sources.${ENDPOINT}`, { url: `tcp://127.0.0.1:${sourcePort}` }))
+  return {
+    files: { server: path("server.toml"), destination: path("destination.toml"), source: path("source.toml") },
+    sourcePort,
+    download: options.download
+  } satisfies Stage
+})
+
+/** An empty folder that only this user can look into. */
+export const temporaryFolder = Effect.acquireRelease(
+  Effect.promise(() => mkdtemp(join(tmpdir(), "connet-demo-"))),
+  (folder) => Effect.promise(() => rm(folder, { recursive: true, force: true }))
+)
+
+/** A file of random bytes in the folder, with its hash. */
+export const makeDownload = (folder: string, mebibytes: number): Effect.Effect<Stage["download"]> =>
+  Effect.promise(async (signal) => {
+    const path = join(folder, "download.bin")
+    const file = await open(path, "w", 0o600)
+    const hash = createHash("sha256")
+    try {
+      for (let index = 0; index < mebibytes && !signal.aborted; index++) {
+        const chunk = randomBytes(MEBIBYTE)
+        hash.update(chunk)
+        await file.write(chunk)
+      }
+    } finally {
+      await file.close()
+    }
+    return { path, bytes: mebibytes * MEBIBYTE, sha256: hash.digest("hex") }
+  })
+
+export const MEBIBYTE = 1_048_576
+
+/** A table of TOML. JSON strings are TOML basic strings. */
+const toml = (name: string, values: Readonly<Record<string, string>>) =>
+  `[${name}]\n${Object.entries(values)
+    .map(([key, value]) => `${key} = ${JSON.stringify(value)}\n`)
+    .join("")}\n`
+
+/** A port that was free a moment ago. */
+const freeUdpPort = async (): Promise<number> => {
+  const socket = createSocket("udp4").bind(0, "127.0.0.1")
+  await once(socket, "listening")
+  const { port } = socket.address()
+  socket.close()
+  await once(socket, "close")
+  return port
+}
+
+/** A port that was free a moment ago. */
+const freeTcpPort = async (): Promise<number> => {
+  const server = createServer().listen(0, "127.0.0.1")
+  await once(server, "listening")
+  const { port } = server.address() as AddressInfo
+  server.close()
+  await once(server, "close")
+  return port
+}
