@@ -80,6 +80,8 @@ export interface Listener {
 }
 
 export interface Traffic {
+  /** How many more streams the other end allows at the moment. */
+  readonly streamsLeft: number
   /** Smoothed round trip in milliseconds; undefined until measured. */
   readonly roundTripMillis: number | undefined
   readonly bytesSent: number
@@ -102,6 +104,8 @@ export interface Connection {
   readonly accept: Effect.Effect<TransportStream, TransportError>
   /** Closes with an application code and a reason (at most 1,000 bytes of it travel). Streams still open are cut. */
   readonly close: (code: number, text: string) => Effect.Effect<void>
+  /** Why the connection is over, or undefined while it is not. */
+  readonly ended: () => Closed | Lost | undefined
   /** Ends when the connection does, with the reason. */
   readonly closed: Effect.Effect<Closed | Lost>
   /** Asks the other end for a sign of life: milliseconds until anything came back. Callers set the deadline. */

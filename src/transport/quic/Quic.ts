@@ -307,6 +307,7 @@ const makeConnection = (connection: QuicConnection): Connection => {
     open: wait((opened) => connection.open(opened)),
     accept: wait((accepted) => connection.accept(accepted)),
     close: (code, text) => Effect.sync(() => connection.close(code, text)),
+    ended: () => connection.endReason,
     closed: Effect.callback((resume) => {
       if (connection.endReason !== undefined) {
         resume(Effect.succeed(connection.endReason))
@@ -322,7 +323,13 @@ const makeConnection = (connection: QuicConnection): Connection => {
     }),
     traffic: () => {
       const { sentBytes, recvBytes } = native.stats()
-      return { roundTripMillis: connection.activePath()?.rtt, bytesSent: sentBytes, bytesReceived: recvBytes }
+      const { streamsLeft } = connection
+      return {
+        streamsLeft,
+        roundTripMillis: connection.activePath()?.rtt,
+        bytesSent: sentBytes,
+        bytesReceived: recvBytes
+      }
     }
   }
 }

@@ -1,0 +1,253 @@
+/**
+ * The control server's side of the control link: who comes in, what they announce, and what they are told.
+ *
+ * A connection begins with a hello (token, reconnect token); after it every stream is one request. A bad message ends its
+ * stream, a bad hello its connection, and nothing more. What a lost client announced stays listed for the expiry time;
+ * what a client withdraws, or leaves behind by closing its connection in good order, goes at once.
+ */
+import { randomBytes } from "node:crypto"
+import { Clock, Duration, Effect, FiberSet, RcMap, type Redacted, type Scope, Stream, SubscriptionRef } from "effect"
+import * as base32hex from "../../domain/base32hex.ts"
+import type { EndpointName } from "../../domain/EndpointName.ts"
+import type { Role } from "../../domain/Role.ts"
+import * as SocketAddress from "../../domain/SocketAddress.ts"
+import { Alpn, frameWidth } from "../../protocol/Alpn.ts"
+import * as Messages from "../../protocol/ClientControl.ts"
+import { ErrorCode } from "../../protocol/ErrorCode.ts"
+import { MAX_MESSAGE_BYTES, MAX_STRANGER_MESSAGE_BYTES } from "../../protocol/Frame.ts"
+import { type MessageOptions, receive, receiveWithin, send } from "../../protocol/MessageStream.ts"
+import type { ProtocolError } from "../../protocol/ProtocolError.ts"
+import { type Connection, type Listener, serve, type TransportStream } from "../../transport/Transport.ts"
+import type { TransportError } from "../../transport/TransportError.ts"
+import { makeEndpointActor } from "./EndpointActor.ts"
+import { openReconnectToken, sealReconnectToken } from "./ReconnectToken.ts"
+import { makeTokens } from "./Tokens.ts"
+
+export interface Refusal {
+  readonly code: number
+  readonly message: string
+}
+
+export interface DirectoryServerOptions {
+  /** Each a token, or `sha256:` and the hash of one in hex. */
+  readonly tokens: ReadonlyArray<Redacted.Redacted<string>>
+  /** How long the registrations of a lost client stay listed; zero withdraws them at once. */
+  readonly endpointExpiry: Duration.Duration
+  /** Restrictions: why a client may not use an endpoint in a role, or undefined when it may. Default: everyone may. */
+  readonly restrict?: (access: { readonly endpoint: EndpointName; readonly role: Role }) => Refusal | undefined
+}
+
+/** ALPNs that the listener for `serve` has to offer. */
+export const PROTOCOLS = Alpn.control
+
+const HELLO_DEADLINE = Duration.seconds(5)
+/** A refused client has this long to read why before the connection is closed. */
+const REFUSAL_GRACE = Duration.seconds(1)
+/** Connections of one address that have not said hello yet. */
+const MAX_STRANGERS_PER_ADDRESS = 64
+
+interface Client {
+  readonly id: string
+  readonly metadata: string
+  readonly connection: Connection
+  readonly messages: MessageOptions
+}
+
+export interface DirectoryServer {
+  /** Serves the clients that come in through a listener, for ever; fails only when the listener does. */
+  readonly serve: (listener: Listener) => Effect.Effect<never, TransportError, Scope.Scope>
+}
+
+export const makeDirectoryServer = Effect.fnUntraced(function* (options: DirectoryServerOptions) {
+  const scope = yield* Effect.scope
+  const tokens = makeTokens(options.tokens)
+  const reconnectKey = randomBytes(32)
+  const actors = yield* RcMap.make({ lookup: (_: EndpointName) => makeEndpointActor })
+  const strangers = new Map<string, number>()
+  let nextKey = 0
+
+  /** Counts connections that have not said hello, for each address. */
+  const admitStranger = (host: string) =>
+    Effect.acquireRelease(
+      Effect.sync(() => {
+        const count = (strangers.get(host) ?? 0) + 1
+        strangers.set(host, count)
+        return count <= MAX_STRANGERS_PER_ADDRESS
+      }),
+      () =>
+        Effect.sync(() => {
+          const count = strangers.get(host)! - 1
+          if (count === 0) strangers.delete(host)
+          else strangers.set(host, count)
+        })
+    )
+
+  const hello = Effect.fnUntraced(function* (connection: Connection) {
+    const publicAddress = connection.remoteAddress()
+    if (!(yield* admitStranger(publicAddress.host))) {
+      return yield* refuse(connection, undefined, "too many connections from this address are not authenticated yet")
+    }
+    const messages = { width: frameWidth("control", connection.protocol), limit: MAX_STRANGER_MESSAGE_BYTES }
+    const stream = yield* connection.accept.pipe(Effect.timeout(HELLO_DEADLINE))
+    const request = yield* receiveWithin(stream, Messages.authenticateRequest, messages, HELLO_DEADLINE)
+    const answer = (response: Messages.AuthenticateResponse) =>
+      send(stream, Messages.authenticateResponse, response, messages).pipe(
+        Effect.andThen(Effect.sync(() => stream.end().resume()))
+      )
+    if (!tokens.accepts(request.token)) {
+      return yield* refuse(connection, answer, "the token is not accepted; check client.token")
+    }
+    const known = openReconnectToken(reconnectKey, request.reconnectToken)
+    const id = known ?? base32hex.encode(randomBytes(32))
+    yield* answer({ _tag: "Accepted", publicAddress, reconnectToken: sealReconnectToken(reconnectKey, id) })
+    yield* Effect.logInfo("client.online").pipe(
+      Effect.annotateLogs({
+        client: id,
+        address: SocketAddress.format(publicAddress),
+        returned: known !== undefined,
+        version: request.buildVersion,
+        ...(request.metadata !== "" && { metadata: request.metadata })
+      })
+    )
+    return { id, metadata: request.metadata, connection, messages: { ...messages, limit: MAX_MESSAGE_BYTES } }
+  }, Effect.scoped)
+
+  /** Answers an announcement until either side ends it. */
+  const announce = Effect.fnUntraced(function* (
+    client: Client,
+    stream: TransportStream,
+    first: Extract<Messages.Request, { _tag: "Announce" }>
+  ) {
+    const { endpoint, role } = first
+    const actor = yield* RcMap.get(actors, endpoint)
+    const key = nextKey++
+    const registration = { key, role, clientId: client.id, metadata: client.metadata, peer: first.peer }
+    yield* actor.tell({ _tag: "Announced", registration })
+    yield* Effect.logInfo("endpoint.announced").pipe(Effect.annotateLogs({ endpoint, role, client: client.id }))
+
+    const push = SubscriptionRef.changes(actor.peersFor(role)).pipe(
+      // A client that reads slowly is told the latest list only.
+      Stream.buffer({ capacity: 1, strategy: "sliding" }),
+      Stream.runForEach((peers) => send(stream, Messages.response, { _tag: "Announced", peers }, client.messages))
+    )
+    const updates = Effect.gen(function* () {
+      while (true) {
+        const update = yield* receive(stream, Messages.request, client.messages)
+        if (update._tag !== "Announce") return
+        yield* actor.tell({ _tag: "Updated", key, peer: update.peer })
+      }
+    })
+    yield* Effect.raceFirst(push, updates).pipe(
+      Effect.catchIf(
+        (error) => error.reason._tag === "StreamEnded",
+        () => Effect.void
+      ),
+      Effect.onExit(() => leave(client, endpoint, role, key))
+    )
+  }, Effect.scoped)
+
+  /** Takes a registration back: at once when that was the client's wish, after the expiry time when it was lost. */
+  const leave = Effect.fnUntraced(function* (client: Client, endpoint: EndpointName, role: Role, key: number) {
+    const actor = yield* RcMap.get(actors, endpoint)
+    const ended = client.connection.ended()
+    const lost = ended !== undefined && !isFarewell(ended)
+    if (!lost || Duration.isZero(options.endpointExpiry)) {
+      yield* actor.tell({ _tag: "Withdrawn", key })
+      yield* Effect.logInfo("endpoint.withdrawn").pipe(Effect.annotateLogs({ endpoint, role, client: client.id }))
+      return
+    }
+    const expiresAt = (yield* Clock.currentTimeMillis) + Duration.toMillis(options.endpointExpiry)
+    yield* actor.tell({ _tag: "Lost", key, expiresAt })
+    yield* Effect.gen(function* () {
+      const held = yield* RcMap.get(actors, endpoint)
+      yield* Effect.sleep(options.endpointExpiry)
+      yield* held.tell({ _tag: "Ticked" })
+    }).pipe(Effect.scoped, Effect.forkIn(scope, { startImmediately: true }))
+  }, Effect.scoped)
+
+  /** A client that may use a relay asks for the list; there are none, and the stream stays until the client leaves. */
+  const offerRelays = Effect.fnUntraced(function* (client: Client, stream: TransportStream) {
+    yield* send(stream, Messages.response, { _tag: "Relays", relays: [] }, client.messages)
+    yield* receive(stream, Messages.request, client.messages)
+  })
+
+  const answerRequest = Effect.fnUntraced(function* (client: Client, stream: TransportStream) {
+    const request = yield* receiveWithin(stream, Messages.request, client.messages, HELLO_DEADLINE)
+    if (request._tag === "Unknown") {
+      const message = "this control server does not know the request"
+      return yield* sendRefusal(client, stream, { code: ErrorCode.RequestUnknown, message })
+    }
+    const refused = options.restrict?.(request)
+    if (refused !== undefined) return yield* sendRefusal(client, stream, refused)
+    return yield* request._tag === "Announce" ? announce(client, stream, request) : offerRelays(client, stream)
+  })
+
+  const serveClient = Effect.fnUntraced(function* (client: Client) {
+    const requests = yield* FiberSet.make<void, never>()
+    while (true) {
+      const stream = yield* client.connection.accept
+      yield* FiberSet.run(
+        requests,
+        answerRequest(client, stream).pipe(
+          Effect.catchTag("ProtocolError", (error) => refuseMessage(client, stream, error)),
+          Effect.ensuring(Effect.sync(() => stream.end().resume())),
+          Effect.tapCause((cause) => Effect.logDebug("request ended", cause)),
+          Effect.ignoreCause,
+          Effect.annotateLogs({ client: client.id })
+        )
+      )
+    }
+  }, Effect.scoped)
+
+  const handle = Effect.fnUntraced(
+    function* (connection: Connection) {
+      const client = yield* hello(connection)
+      if (client === undefined) return
+      yield* Effect.flip(serveClient(client))
+      const ended = yield* connection.closed
+      yield* Effect.logInfo("client.lost").pipe(Effect.annotateLogs({ client: client.id, reason: ended.message }))
+    },
+    Effect.catch((error) => Effect.logDebug("hello failed", error))
+  )
+
+  return { serve: (listener) => serve(listener, handle) } satisfies DirectoryServer
+})
+
+/** The client said that it leaves. */
+const isFarewell = (ended: Effect.Success<Connection["closed"]>): boolean =>
+  ended._tag === "Closed" && ended.by === "peer" && ended.application && ended.code === ErrorCode.Unknown
+
+/** Tells a stranger why, waits a moment for it to be read, and closes. */
+const refuse = Effect.fnUntraced(function* (
+  connection: Connection,
+  answer: ((response: Messages.AuthenticateResponse) => Effect.Effect<unknown, ProtocolError>) | undefined,
+  message: string
+) {
+  const code = ErrorCode.AuthenticationFailed
+  yield* Effect.logInfo("client.refused").pipe(
+    Effect.annotateLogs({ address: SocketAddress.format(connection.remoteAddress()), reason: message })
+  )
+  if (answer !== undefined) {
+    yield* Effect.ignore(answer({ _tag: "Refused", code, message }))
+    yield* Effect.timeoutOption(connection.closed, REFUSAL_GRACE)
+  }
+  yield* connection.close(code, message)
+  return undefined
+})
+
+const sendRefusal = (client: Client, stream: TransportStream, { code, message }: Refusal) =>
+  send(stream, Messages.response, { _tag: "Refused", code, message }, client.messages)
+
+/** A message that cannot be understood is answered with the code for what is wrong with it. */
+const refuseMessage = (client: Client, stream: TransportStream, error: ProtocolError) => {
+  const { reason } = error
+  if (reason._tag !== "ValueRefused" && reason._tag !== "Malformed" && reason._tag !== "FrameTooLarge")
+    return Effect.void
+  const path = reason._tag === "ValueRefused" ? reason.path : ""
+  const code = path.endsWith("serverCertificate")
+    ? ErrorCode.AnnounceInvalidServerCertificate
+    : path.endsWith("clientCertificate")
+      ? ErrorCode.AnnounceInvalidClientCertificate
+      : ErrorCode.AnnounceValidationFailed
+  return Effect.ignore(sendRefusal(client, stream, { code, message: error.message }))
+}

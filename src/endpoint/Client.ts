@@ -1,0 +1,112 @@
+/** The client as a role: one socket, one session with control, and the destinations and sources it was asked for. */
+import { type Duration, Effect, Layer, Option, type Redacted, Schedule, Stream, SubscriptionRef } from "effect"
+import { Directory } from "../directory/client/Directory.ts"
+import type { EndpointName } from "../domain/EndpointName.ts"
+import type { Route } from "../domain/Route.ts"
+import type { SocketAddress } from "../domain/SocketAddress.ts"
+import type { HostPort } from "../internal/tcp.ts"
+import { type LocalEndpoint, Peers } from "../peer/Peers.ts"
+import { type Connection, TransportEndpoint } from "../transport/Transport.ts"
+import type { Trust } from "../transport/Trust.ts"
+import { tcpDestination } from "./destination/tcpDestination.ts"
+import { tcpSource } from "./source/tcpSource.ts"
+
+export interface ClientEndpoint {
+  readonly route: Route
+  /** The service of a destination, or where a source listens. */
+  readonly address: HostPort
+  readonly dialTimeout: Duration.Duration | undefined
+}
+
+export interface ClientOptions {
+  readonly server: HostPort
+  /** Who the control server must be. */
+  readonly trust: Trust
+  readonly token: Redacted.Redacted<string>
+  readonly metadata: string
+  readonly buildVersion: string
+  /** Where the one socket of the client is bound. */
+  readonly directAddress: SocketAddress
+  readonly handshakeTimeout: Duration.Duration
+  readonly destinations: ReadonlyMap<EndpointName, ClientEndpoint>
+  readonly sources: ReadonlyMap<EndpointName, ClientEndpoint>
+}
+
+const never = (_: Connection): Effect.Effect<void> => Effect.never
+
+const runDestination = Effect.fnUntraced(function* (name: EndpointName, options: ClientEndpoint) {
+  const { route, address, dialTimeout } = options
+  const onConnection = tcpDestination({ name, service: address, dialTimeout })
+  const endpoint = yield* Effect.flatMap(Peers, (peers) =>
+    peers.endpoint({ name, role: "destination", route, onConnection })
+  )
+  yield* untilRefused(endpoint)
+})
+
+const runSource = Effect.fnUntraced(function* (name: EndpointName, options: ClientEndpoint) {
+  const { route, address, dialTimeout } = options
+  const endpoint = yield* Effect.flatMap(Peers, (peers) =>
+    peers.endpoint({ name, role: "source", route, onConnection: never })
+  )
+  yield* tcpSource(endpoint, { name, listen: address, dialTimeout })
+  yield* untilRefused(endpoint)
+})
+
+/** Says when control knows the endpoint, and runs until control refuses it. */
+const untilRefused = Effect.fnUntraced(function* (endpoint: LocalEndpoint) {
+  const answered = SubscriptionRef.changes(endpoint.peers).pipe(
+    Stream.filter((peers) => peers !== undefined),
+    Stream.runHead,
+    Effect.map(Option.getOrThrow),
+    Effect.flatMap((peers) => Effect.logInfo("endpoint.online").pipe(Effect.annotateLogs({ peers: peers.length }))),
+    Effect.andThen(Effect.never)
+  )
+  return yield* Effect.raceFirst(answered, endpoint.refused)
+})
+
+/**
+ * Runs everything until the Layer ends. Fails when control rejects the token. An endpoint that cannot run says so and is
+ * tried again; it does not touch the others.
+ */
+const run = Effect.fnUntraced(function* (options: ClientOptions) {
+  const directory = yield* Directory
+  const endpoints = [
+    ...[...options.destinations].map(([name, endpoint]) =>
+      supervise("destination", name, runDestination(name, endpoint))
+    ),
+    ...[...options.sources].map(([name, endpoint]) => supervise("source", name, runSource(name, endpoint)))
+  ]
+  return yield* Effect.raceFirst(
+    directory.failure,
+    Effect.andThen(Effect.all(endpoints, { concurrency: "unbounded", discard: true }), Effect.never)
+  )
+})
+
+const RETRY_EVERY = Schedule.spaced("10 seconds")
+
+const supervise = <E extends { readonly message: string }, R>(
+  role: string,
+  name: EndpointName,
+  endpoint: Effect.Effect<void, E, R>
+) =>
+  Effect.scoped(endpoint).pipe(
+    Effect.tapError((error) => Effect.logError("endpoint.failed", error.message)),
+    Effect.tapDefect((defect) => Effect.logError("endpoint.failed", defect)),
+    Effect.sandbox,
+    Effect.retry(RETRY_EVERY),
+    Effect.ignore,
+    Effect.annotateLogs({ endpoint: name, role })
+  )
+
+const layers = (options: ClientOptions) =>
+  Peers.layer({ handshakeTimeout: options.handshakeTimeout }).pipe(
+    Layer.provideMerge(Directory.layer(options)),
+    Layer.provide(TransportEndpoint.layer({ address: options.directAddress }))
+  )
+
+export const Client = {
+  /** Runs the client. Ends only by failing, or by interruption. */
+  run: (options: ClientOptions) => Effect.provide(run(options), layers(options)),
+  /** The same as a Layer that is never complete: it fails when the client does. */
+  layer: (options: ClientOptions) => Layer.effectDiscard(Client.run(options))
+}

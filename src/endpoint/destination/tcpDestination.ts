@@ -1,0 +1,85 @@
+/**
+ * `tcp://` beside the service: every stream that a source opens is carried to the service.
+ *
+ * The connect request is answered when the service has taken the connection, so that a source learns that it did not, and
+ * can try elsewhere; upstream answers before it knows.
+ */
+import { Duration, Effect, FiberSet } from "effect"
+import type { EndpointName } from "../../domain/EndpointName.ts"
+import * as SocketAddress from "../../domain/SocketAddress.ts"
+import { connectTcp, type HostPort } from "../../internal/tcp.ts"
+import { messageOptions } from "../../peer/RemotePeerActor.ts"
+import { connectRequest, connectResponse } from "../../protocol/Connect.ts"
+import { ErrorCode } from "../../protocol/ErrorCode.ts"
+import { receiveWithin, send } from "../../protocol/MessageStream.ts"
+import type { Connection, TransportStream } from "../../transport/Transport.ts"
+import { EndpointError, ServiceUnreachable } from "../EndpointError.ts"
+import { join } from "../join.ts"
+import { DEFAULT_DIAL_TIMEOUT } from "../makeDialer.ts"
+
+export interface TcpDestinationOptions {
+  readonly name: EndpointName
+  readonly service: HostPort
+  readonly dialTimeout?: Duration.Duration | undefined
+}
+
+const REQUEST_DEADLINE = Duration.seconds(5)
+
+/** What to do with the connections of a destination: serve the streams of each until it ends. */
+export const tcpDestination = (options: TcpDestinationOptions) => {
+  const { service, dialTimeout = DEFAULT_DIAL_TIMEOUT } = options
+  const address = SocketAddress.format({ host: service.host || "localhost", port: service.port })
+  const unreachable = (code: string) => new EndpointError({ reason: new ServiceUnreachable({ address, code }) })
+
+  const dialService = connectTcp(service).pipe(
+    Effect.mapError((error) => unreachable(error.code ?? error.message)),
+    Effect.timeoutOrElse({ duration: dialTimeout, orElse: () => Effect.fail(unreachable("timed out")) })
+  )
+
+  const serveStream = Effect.fnUntraced(function* (connection: Connection, stream: TransportStream) {
+    const messages = messageOptions(connection)
+    const request = yield* receiveWithin(stream, connectRequest, messages, REQUEST_DEADLINE)
+    if (request._tag === "Check") {
+      yield* send(stream, connectResponse, { _tag: "Checked" }, messages)
+      stream.end().resume()
+      return
+    }
+    const socket = yield* dialService.pipe(
+      Effect.tapError((error) => {
+        const refused = { _tag: "Refused", code: ErrorCode.DestinationDialFailed, message: error.message } as const
+        return Effect.andThen(
+          Effect.logWarning("service.unreachable", error.message),
+          Effect.ignore(send(stream, connectResponse, refused, messages))
+        )
+      })
+    )
+    socket.on("error", () => {})
+    yield* send(stream, connectResponse, { _tag: "Connected", proxy: "none", encryption: "none" }, messages).pipe(
+      Effect.onError(() => Effect.sync(() => socket.resetAndDestroy()))
+    )
+    yield* join(stream, socket)
+  })
+
+  const serveConnection = Effect.fnUntraced(function* (connection: Connection) {
+    const streams = yield* FiberSet.make<void, never>()
+    while (true) {
+      const stream = yield* connection.accept
+      yield* FiberSet.run(
+        streams,
+        serveStream(connection, stream).pipe(
+          Effect.tapCause((cause) => Effect.logDebug("stream ended", cause)),
+          Effect.ignoreCause,
+          Effect.ensuring(Effect.sync(() => leave(stream))),
+          Effect.annotateLogs({ endpoint: options.name })
+        )
+      )
+    }
+  }, Effect.scoped)
+
+  return (connection: Connection): Effect.Effect<void> => Effect.ignore(serveConnection(connection))
+}
+
+/** What is left of a stream when nobody needs it: an answer may still be on its way, so it is ended, not cut. */
+const leave = (stream: TransportStream): void => {
+  if (!stream.destroyed) stream.end().resume()
+}

@@ -1,0 +1,79 @@
+/** `tcp://` on the user's side: every connection that comes in is carried to the destination. */
+import type { Socket } from "node:net"
+import { type Duration, Effect, FiberSet } from "effect"
+import type { EndpointName } from "../../domain/EndpointName.ts"
+import * as SocketAddress from "../../domain/SocketAddress.ts"
+import { type HostPort, listenTcp } from "../../internal/tcp.ts"
+import type { LocalEndpoint } from "../../peer/Peers.ts"
+import { EndpointError, ListenFailed } from "../EndpointError.ts"
+import { join } from "../join.ts"
+import { makeDialer } from "../makeDialer.ts"
+
+export interface TcpSourceOptions {
+  readonly name: EndpointName
+  readonly listen: HostPort
+  readonly dialTimeout?: Duration.Duration | undefined
+}
+
+/** Connections that wait for the destination; further ones are refused. */
+const MAX_WAITING = 1_024
+
+/** Listens, and runs for as long as the Scope lives. The address that was bound. */
+export const tcpSource = Effect.fnUntraced(function* (endpoint: LocalEndpoint, options: TcpSourceOptions) {
+  const dial = makeDialer(endpoint, options.dialTimeout)
+  const runConnection = yield* FiberSet.makeRuntime<never, void, never>()
+  let waiting = 0
+
+  const carry = Effect.fnUntraced(function* (socket: Socket) {
+    waiting++
+    const { stream } = yield* Effect.raceFirst(dial, gone(socket)).pipe(
+      Effect.ensuring(
+        Effect.sync(() => {
+          waiting--
+        })
+      )
+    )
+    yield* join(socket, stream)
+  })
+
+  const server = yield* listenTcp(options.listen, (socket) => {
+    socket.on("error", () => {})
+    if (waiting >= MAX_WAITING) {
+      socket.resetAndDestroy()
+      return
+    }
+    runConnection(
+      carry(socket).pipe(
+        Effect.catch((error) => Effect.logWarning("connection.failed", error.message)),
+        Effect.tapCause((cause) => Effect.logDebug("connection ended", cause)),
+        Effect.ensuring(
+          Effect.sync(() => {
+            if (!socket.destroyed) socket.resetAndDestroy()
+          })
+        ),
+        Effect.annotateLogs({ endpoint: options.name })
+      )
+    )
+  }).pipe(
+    Effect.mapError((error) => {
+      const address = SocketAddress.format({ host: options.listen.host || "*", port: options.listen.port })
+      const reason = new ListenFailed({ endpoint: options.name, address, code: error.code ?? error.message })
+      return new EndpointError({ reason })
+    })
+  )
+  const bound = server.address() as { address: string; port: number }
+  const address = { host: bound.address, port: bound.port }
+  yield* Effect.logInfo("source.listening").pipe(
+    Effect.annotateLogs({ endpoint: options.name, address: SocketAddress.format(address) })
+  )
+  return address
+})
+
+/** Fails when the user goes away before there is a tunnel. */
+const gone = (socket: Socket): Effect.Effect<never, { readonly message: string }> =>
+  Effect.callback((resume) => {
+    const closed = () => resume(Effect.fail({ message: "the user closed the connection before it was established" }))
+    if (socket.destroyed) closed()
+    else socket.once("close", closed)
+    return Effect.sync(() => socket.off("close", closed))
+  })

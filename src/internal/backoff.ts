@@ -1,0 +1,16 @@
+import { Effect, Random } from "effect"
+
+const BASE_MILLIS = 10
+const MAX_MILLIS = 5_000
+
+/**
+ * A pause that grows each time it is run: 10 ms at first, then anything up to three times the last one, never more than
+ * 5 s ("decorrelated jitter", so that many clients of a restarted server do not come back at once).
+ */
+export const backoff = (): Effect.Effect<void> => {
+  let last = 0
+  return Effect.gen(function* () {
+    last = Math.min(BASE_MILLIS + (yield* Random.next) * Math.max(0, 3 * last - BASE_MILLIS), MAX_MILLIS)
+    yield* Effect.sleep(last)
+  })
+}
