@@ -1,4 +1,4 @@
-import { Cause, Effect, Layer, Option, Schema } from "effect"
+import { Cause, Effect, Option, Schema } from "effect"
 import * as Runtime from "effect/Runtime"
 import type { ConfigSource } from "../config/ConfigTables.ts"
 import { logConfig } from "../config/LogConfig.ts"
@@ -16,11 +16,11 @@ export class Ended extends Schema.TaggedError<Ended>()("Ended", { code: Schema.I
 
 /**
  * Runs a role until it is interrupted: reads the files of `--config`, folds the command's own settings last, logs as they
- * say, and launches what `role` makes of them. A failure is told on stderr, and ends the command with code 1.
+ * say, and runs what `role` makes of them. A failure is told on stderr, and ends the command with code 1.
  */
-export const launch = <E, E2, R>(
+export const launch = <E, R>(
   own: ConfigSource,
-  role: (sources: ReadonlyArray<ConfigSource>) => Effect.Effect<Layer.Layer<never, E2, R>, E>
+  role: (sources: ReadonlyArray<ConfigSource>) => Effect.Effect<never, E, R>
 ) =>
   Effect.gen(function* () {
     const files = yield* loadFiles(yield* ConfigFlag)
@@ -28,7 +28,6 @@ export const launch = <E, E2, R>(
     const log = yield* logConfig(sources)
     const stacks = log.level === "debug" || log.level === "fine"
     return yield* role(sources).pipe(
-      Effect.flatMap(Layer.launch),
       Effect.provide(layerLogging(log)),
       Effect.catchCause((cause) => fail(cause, stacks))
     )

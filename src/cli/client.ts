@@ -1,0 +1,32 @@
+import { Effect, Redacted } from "effect"
+import { loadAuthorities } from "../certs/load.ts"
+import { clientConfig } from "../config/ClientConfig.ts"
+import type { ConfigSource } from "../config/ConfigTables.ts"
+import { Client } from "../endpoint/Client.ts"
+import * as Quic from "../transport/quic/Quic.ts"
+import { Trust } from "../transport/Trust.ts"
+import { clientSource } from "./flags.ts"
+import { launch } from "./launch.ts"
+import { listenAddress } from "./listenAddress.ts"
+import { VERSION } from "./version.ts"
+import { withAdvice } from "./withAdvice.ts"
+
+const role = Effect.fnUntraced(function* (sources: ReadonlyArray<ConfigSource>) {
+  const { serverName, serverAuthoritiesFile, ...config } = yield* clientConfig(sources)
+  const roots = serverAuthoritiesFile === undefined ? undefined : yield* loadAuthorities(serverAuthoritiesFile)
+  const directAddress = yield* listenAddress("client.direct-addr", config.directAddress)
+  if (Redacted.value(config.token) === "") {
+    yield* Effect.logWarning("no token: set client.token, client.token-file or CONNET_TOKEN")
+  }
+  if (config.destinations.size + config.sources.size === 0) {
+    yield* Effect.logWarning("nothing to do: set client.destinations or client.sources")
+  }
+  const trust = Trust.authorities(serverName, roots)
+  return yield* Client.run({ ...config, trust, directAddress, buildVersion: VERSION }).pipe(
+    Effect.provide(Quic.layer()),
+    Effect.mapError(withAdvice('is another connet client running? Set client.direct-addr to another port, or to ":0"'))
+  )
+})
+
+/** What `connet` does with its flags. */
+export const client = (flags: Parameters<typeof clientSource>[0]) => launch(clientSource(flags), role)

@@ -1,0 +1,68 @@
+/**
+ * The command line: the tree of commands, how bad usage is told, and how the process ends.
+ *
+ * - Exit code 0: the command did its work, or was told to stop by SIGINT or SIGTERM.
+ * - Exit code 1: it failed; one short paragraph on stderr says why.
+ * - Exit code 2: it was used wrongly.
+ */
+import { NodeRuntime, NodeServices } from "@effect/platform-node"
+import { Effect, Exit } from "effect"
+import { CliConfig, CliOutput, Command, GlobalFlag } from "effect/cli"
+import * as Runtime from "effect/Runtime"
+import { client } from "./client.ts"
+import { demo } from "./demo.ts"
+import { ConfigFlag, clientFlags, LogFormatFlag, LogLevelFlag } from "./flags.ts"
+import { Ended, fail } from "./launch.ts"
+import { server } from "./server.ts"
+import { VERSION, version } from "./version.ts"
+
+/** `connet` with everything below it. */
+export const connet = Command.make("connet", clientFlags, client).pipe(
+  Command.withDescription("Reach services across NATs: run the client, which offers destinations and opens sources"),
+  Command.withSubcommands([server, demo, version]),
+  Command.withGlobalFlags([ConfigFlag, LogLevelFlag, LogFormatFlag])
+)
+
+/** Runs the command with these arguments; ends with `Ended` when there is an exit code other than 0. */
+export const run = (args: ReadonlyArray<string>) =>
+  Command.runWith(connet, { version: VERSION })(args).pipe(
+    Effect.catchTag("ShowHelp", (help) => (help.errors.length > 0 ? new Ended({ code: 2 }) : Effect.void)),
+    Effect.catchCause((cause) => fail(cause, false)),
+    Effect.provide([
+      NodeServices.layer,
+      CliConfig.layer({ builtIns: [GlobalFlag.Help, GlobalFlag.Version, GlobalFlag.Completions] }),
+      layerBadUsage
+    ])
+  )
+
+/** Bad usage is told in a line or two on stderr; the help stays on stdout for those who ask for it. */
+const layerBadUsage = CliOutput.layerPresenter({
+  present: (event) =>
+    event._tag === "InvalidInvocation"
+      ? Effect.sync(() => {
+          // What follows the first error is mostly its consequence.
+          const problem = (event.errors[0]?.message ?? "").replaceAll(/\s+/g, " ").trim()
+          process.stderr.write(`connet: ${problem}\nRun "${event.commandPath.join(" ")} --help" for help.\n`)
+        })
+      : CliOutput.defaultPresenter.present(event)
+})
+
+/** Runs the command as the process. */
+export const main = (args: ReadonlyArray<string>): void => {
+  for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, endInTime)
+  NodeRuntime.runMain(run(args), {
+    disableErrorReporting: true,
+    teardown: (exit, onExit) => (Exit.hasInterrupts(exit) ? onExit(0) : Runtime.defaultTeardown(exit, onExit))
+  })
+}
+
+/** Whatever a role still has to finish, the process ends two seconds after it was told to; at once when told again. */
+let signals = 0
+const endInTime = () => {
+  signals += 1
+  if (signals > 1) process.exit(0)
+  setTimeout(() => process.exit(0), GRACE_MILLIS).unref()
+}
+
+/** A little less than the two seconds that are promised. */
+const GRACE_MILLIS = 1_800

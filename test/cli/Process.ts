@@ -1,0 +1,82 @@
+/** A real process of the command line, its log, and its end. Killed, at the latest, with its Scope. */
+import { type ChildProcess, spawn } from "node:child_process"
+import { join } from "node:path"
+import { Effect, Schedule, Schema } from "effect"
+
+const BIN = join(import.meta.dirname, "..", "..", "src", "bin.ts")
+
+/** What was waited for did not happen in time; the message holds all that the process wrote. */
+export class TookTooLong extends Schema.TaggedError<TookTooLong>()("TookTooLong", { detail: Schema.String }) {
+  override get message() {
+    return this.detail
+  }
+}
+
+export interface Process {
+  /** What it wrote to stderr so far. */
+  readonly log: () => string
+  /** Sends a signal and waits for the end: the exit code (null when it was killed), and how long it took. */
+  readonly stop: (signal: NodeJS.Signals) => Effect.Effect<{ code: number | null; millis: number }, TookTooLong>
+  /** Waits until it ends by itself. */
+  readonly ended: Effect.Effect<number | null, TookTooLong>
+  /** Waits until its log holds a text. */
+  readonly says: (text: string) => Effect.Effect<void, TookTooLong>
+}
+
+export const startProcess = Effect.fnUntraced(function* (args: ReadonlyArray<string>, folder: string) {
+  let log = ""
+  const child = yield* Effect.acquireRelease(
+    Effect.sync(() => {
+      const child = spawn(process.execPath, [BIN, ...args], { cwd: folder, stdio: ["ignore", "ignore", "pipe"] })
+      child.stderr!.setEncoding("utf8").on("data", (text) => {
+        log += text
+      })
+      return child
+    }),
+    (child) =>
+      Effect.callback<void>((resume) => {
+        if (isOver(child)) return resume(Effect.void)
+        child.once("exit", () => resume(Effect.void))
+        child.kill("SIGKILL")
+      })
+  )
+  const over = Effect.callback<number | null>((resume) => {
+    if (isOver(child)) return resume(Effect.succeed(child.exitCode))
+    child.once("exit", (code) => resume(Effect.succeed(code)))
+  })
+  const within = <A, E>(effect: Effect.Effect<A, E>, what: string) =>
+    effect.pipe(
+      Effect.timeoutOrElse({
+        duration: "15 seconds",
+        orElse: () => new TookTooLong({ detail: `connet ${args.join(" ")}: ${what} within 15 s; it wrote:\n${log}` })
+      })
+    )
+  return {
+    log: () => log,
+    ended: within(over, "did not end"),
+    stop: (signal) =>
+      within(
+        Effect.gen(function* () {
+          const started = performance.now()
+          child.kill(signal)
+          const code = yield* over
+          return { code, millis: performance.now() - started }
+        }),
+        `did not end after ${signal}`
+      ),
+    says: (text) =>
+      within(
+        waitUntil(() => log.includes(text)),
+        `did not say "${text}"`
+      )
+  } satisfies Process
+})
+
+const isOver = (child: ChildProcess) => child.exitCode !== null || child.signalCode !== null
+
+/** Looks again and again, whoever waits sets the deadline. */
+const waitUntil = (holds: () => boolean) =>
+  Effect.suspend(() => (holds() ? Effect.void : Effect.fail("not yet" as const))).pipe(
+    Effect.retry(Schedule.spaced("20 millis")),
+    Effect.orDie
+  )

@@ -1,0 +1,117 @@
+import { join } from "node:path"
+import { assert, describe, it } from "@effect/vitest"
+import { Cause, Effect, Exit, Redacted } from "effect"
+import { TestConsole } from "effect/testing"
+import { issueServer } from "../../src/certs/issue.ts"
+import { Ended } from "../../src/cli/launch.ts"
+import { run } from "../../src/cli/main.ts"
+import { VERSION } from "../../src/cli/version.ts"
+import { folder } from "../config/golden.ts"
+
+/** Runs the command line within this process: its exit code, and what it wrote to stderr. */
+const connet = (...args: ReadonlyArray<string>) =>
+  Effect.gen(function* () {
+    let stderr = ""
+    const write = process.stderr.write
+    process.stderr.write = (text) => {
+      stderr += String(text)
+      return true
+    }
+    const exit = yield* run(args).pipe(
+      Effect.exit,
+      Effect.ensuring(
+        Effect.sync(() => {
+          process.stderr.write = write
+        })
+      )
+    )
+    if (Exit.isSuccess(exit)) return { code: 0, stderr }
+    const ended = Cause.squash(exit.cause)
+    return { code: ended instanceof Ended ? ended.code : -1, stderr }
+  })
+
+const serverFiles = Effect.gen(function* () {
+  const { certificatePem, privateKeyPem } = yield* issueServer(["localhost"])
+  return { "server.crt": certificatePem, "server.key": Redacted.value(privateKeyPem) }
+})
+
+describe("the command line", () => {
+  it.effect("version prints the version and nothing else", () =>
+    Effect.gen(function* () {
+      assert.deepStrictEqual(yield* connet("version"), { code: 0, stderr: "" })
+      assert.deepStrictEqual(yield* TestConsole.logLines, [VERSION])
+    })
+  )
+
+  it.effect("help goes to stdout, and is no failure", () =>
+    Effect.gen(function* () {
+      assert.deepStrictEqual(yield* connet("server", "--help"), { code: 0, stderr: "" })
+      assert.include(String(yield* TestConsole.logLines), "--endpoint-expiry-timeout")
+    })
+  )
+
+  for (const [what, args, says] of [
+    ["an unknown flag", ["--tokn", "x"], "--tokn"],
+    ["an unknown command", ["srever"], "server"],
+    ["a flag without its value", ["server", "--addr"], "--addr"],
+    ["a level that does not exist", ["--log-level", "loud"], "loud"],
+    ["a duration that is none", ["server", "--endpoint-expiry-timeout", "1d"], '"1d" is not a duration']
+  ] as const) {
+    it.effect(`${what} is bad usage: code 2, and two lines on stderr`, () =>
+      Effect.gen(function* () {
+        const { code, stderr } = yield* connet(...args)
+        assert.strictEqual(code, 2)
+        assert.include(stderr, says)
+        assert.match(stderr, /^connet: .+\nRun "connet.* --help" for help\.\n$/)
+        assert.deepStrictEqual(yield* TestConsole.logLines, [])
+      })
+    )
+  }
+
+  it.effect("an unknown key ends the command with code 1 and one sentence", () =>
+    Effect.gen(function* () {
+      const path = yield* folder({ "a.toml": '[client]\nsevrer-addr = "x"\n' })
+      assert.deepStrictEqual(yield* connet("--config", join(path, "a.toml")), {
+        code: 1,
+        stderr: `connet: ${path}/a.toml: client.sevrer-addr is not a setting; did you mean client.server-addr?\n`
+      })
+    })
+  )
+
+  it.effect("a certificate that is not there is told with its path", () =>
+    Effect.gen(function* () {
+      const path = yield* folder({})
+      const { code, stderr } = yield* connet("server", "--cert-file", join(path, "c"), "--key-file", join(path, "k"))
+      assert.strictEqual(code, 1)
+      assert.strictEqual(stderr, `connet: there is no file ${path}/c: check the path\n`)
+    })
+  )
+
+  it.effect("the key of another certificate is told with both paths", () =>
+    Effect.gen(function* () {
+      const files = yield* serverFiles
+      const path = yield* folder({ ...files, "other.key": (yield* serverFiles)["server.key"] })
+      const { code, stderr } = yield* connet(
+        "server",
+        "--cert-file",
+        join(path, "server.crt"),
+        "--key-file",
+        join(path, "other.key")
+      )
+      assert.strictEqual(code, 1)
+      assert.match(
+        stderr,
+        /^connet: the key in .+other\.key does not belong to the certificate in .+server\.crt: .+\n$/
+      )
+    })
+  )
+
+  it.effect("a file of authorities without a certificate is told", () =>
+    Effect.gen(function* () {
+      const path = yield* folder({ "ca.pem": "nothing" })
+      const { code, stderr } = yield* connet("--server-cas-file", join(path, "ca.pem"))
+      assert.strictEqual(code, 1)
+      assert.match(stderr, /^connet: .+ca\.pem holds no certificate: .+\n$/)
+    })
+  )
+})
