@@ -7,6 +7,8 @@ import {
   AuthenticateReqSchema,
   AuthenticateRespSchema,
   type Peer as PeerMessage,
+  type Relay as RelayMessage,
+  type RemotePeer as RemotePeerMessage,
   RequestSchema,
   ResponseSchema
 } from "./gen/client_pb.js"
@@ -20,7 +22,8 @@ import {
   Id,
   Metadata,
   readAddress,
-  readHostPort,
+  readBytes,
+  readHostPorts,
   readRole,
   Token,
   writeAddress,
@@ -67,7 +70,11 @@ export const authenticateResponse = makeCodec(
   (message) =>
     message.error
       ? readRefused(message.error)
-      : { _tag: "Accepted", publicAddress: readAddress(message.public), reconnectToken: message.reconnectToken },
+      : {
+          _tag: "Accepted",
+          publicAddress: readAddress(message.public),
+          reconnectToken: readBytes(message.reconnectToken)
+        },
   (value) =>
     value._tag === "Refused"
       ? writeRefused(value)
@@ -83,16 +90,19 @@ export const Peer = Schema.Struct({
 })
 export type Peer = typeof Peer.Type
 
-/** A candidate that cannot be dialed (no port, no address) is left out; it says nothing about the others. */
+const isAddress = Schema.is(Address)
+
+/**
+ * A candidate that cannot be dialed (no port, no address) is left out, it says nothing about the others. So are those
+ * beyond the limit: a host with hundreds of interfaces names its public address first.
+ */
 const readPeer = (message: PeerMessage | undefined) =>
   message && {
-    directs: message.directs.map(readAddress).filter(isAddress),
-    serverCertificate: message.serverCertificate,
-    clientCertificate: message.clientCertificate,
-    relayIds: message.relayIds.filter((id) => id !== "")
+    directs: message.directs.map(readAddress).filter(isAddress).slice(0, MAX_DIRECTS),
+    serverCertificate: readBytes(message.serverCertificate),
+    clientCertificate: readBytes(message.clientCertificate),
+    relayIds: message.relayIds.filter((id) => id !== "").slice(0, MAX_RELAYS)
   }
-
-const isAddress = Schema.is(Address)
 
 const writePeer = ({ directs, ...rest }: Peer) => ({
   ...rest,
@@ -145,15 +155,46 @@ export const RelayOffer = Schema.Struct({
 })
 export type RelayOffer = typeof RelayOffer.Type
 
+/** How many entries of a list could not be used and were left out when it was read; absent when none were. */
+const leftOut = Schema.optionalKey(Schema.Int)
+
+/** Elements that were checked one by one when their list was read. */
+const checked = <A>() => Schema.declare((_: unknown): _ is A => true)
+
 export const Response = Schema.Union([
   Refused,
-  Schema.TaggedStruct("Announced", { peers: Schema.Array(RemotePeer).check(Schema.isMaxLength(MAX_PEERS)) }),
-  Schema.TaggedStruct("Relays", { relays: Schema.Array(RelayOffer).check(Schema.isMaxLength(MAX_RELAYS)) })
+  Schema.TaggedStruct("Announced", { peers: Schema.Array(checked<RemotePeer>()), leftOut }),
+  Schema.TaggedStruct("Relays", { relays: Schema.Array(checked<RelayOffer>()), leftOut })
 ])
 export type Response = typeof Response.Type
 
 const isRemotePeer = Schema.is(RemotePeer)
 const isRelayOffer = Schema.is(RelayOffer)
+
+const readPeers = (peers: ReadonlyArray<RemotePeerMessage>) => {
+  const usable = peers
+    .slice(0, MAX_PEERS)
+    .map(({ id, peer, metadata }) => ({ id, peer: readPeer(peer), metadata }))
+    .filter(isRemotePeer)
+  return { _tag: "Announced", peers: usable, ...countLeftOut(peers, usable) }
+}
+
+const readRelays = (relays: ReadonlyArray<RelayMessage>) => {
+  const usable = relays
+    .slice(0, MAX_RELAYS)
+    .map(({ id, addresses, serverCertificate, authentication, metadata }) => ({
+      id,
+      addresses: readHostPorts(addresses).slice(0, MAX_DIRECTS),
+      serverCertificate: readBytes(serverCertificate),
+      authentication: readBytes(authentication),
+      metadata
+    }))
+    .filter(isRelayOffer)
+  return { _tag: "Relays", relays: usable, ...countLeftOut(relays, usable) }
+}
+
+const countLeftOut = (all: ReadonlyArray<unknown>, usable: ReadonlyArray<unknown>) =>
+  all.length > usable.length ? { leftOut: all.length - usable.length } : {}
 
 /** A peer or relay that cannot be used is left out of its list: it must not hide the others. */
 export const response = makeCodec(
@@ -161,12 +202,8 @@ export const response = makeCodec(
   Response,
   ({ error, announce, relay }) => {
     if (error) return readRefused(error)
-    if (announce) {
-      const peers = announce.peers.map(({ id, peer, metadata }) => ({ id, peer: readPeer(peer), metadata }))
-      return { _tag: "Announced", peers: peers.filter(isRemotePeer) }
-    }
-    const relays = relay?.relays.map(({ addresses, ...rest }) => ({ ...rest, addresses: addresses.map(readHostPort) }))
-    return { _tag: "Relays", relays: relays?.filter(isRelayOffer) }
+    if (announce) return readPeers(announce.peers)
+    return relay ? readRelays(relay.relays) : {}
   },
   (value) => {
     switch (value._tag) {

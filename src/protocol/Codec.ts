@@ -41,7 +41,7 @@ export const makeCodec = <Desc extends DescMessage, S extends Schema.Codec<unkno
     decode: (bytes) => {
       let decoded: MessageShape<Desc>
       try {
-        decoded = fromBinary(message, bytes)
+        decoded = fromBinary(message, bytes, { readUnknownFields: false })
       } catch (error) {
         return Result.fail(
           new ProtocolError({ reason: new Malformed({ type: message.typeName, detail: (error as Error).message }) })

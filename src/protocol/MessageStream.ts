@@ -28,9 +28,14 @@ export const send = <A>(
       resume(Effect.fail(failed(stream.errored)))
       return
     }
-    stream.write(encodeFrame(codec.encode(value), width), (error) =>
-      resume(error ? Effect.fail(failed(error)) : Effect.void)
-    )
+    // A stream that is destroyed while it writes need not call back.
+    const onClose = () => resume(Effect.fail(failed(stream.errored)))
+    stream.once("close", onClose)
+    stream.write(encodeFrame(codec.encode(value), width), (error) => {
+      stream.off("close", onClose)
+      resume(error ? Effect.fail(failed(stream.errored ?? error)) : Effect.void)
+    })
+    return Effect.sync(() => stream.off("close", onClose))
   })
 
 /** Reads the next message. */
@@ -92,7 +97,16 @@ const take = (stream: Readable, length: number, atEnd: StreamEnded | FrameTrunca
 
 const failed = (cause: unknown): ProtocolError => {
   const error = cause ?? new Error("the stream is closed")
-  const reason = (error as { reason?: { _tag?: string; application?: boolean; code?: number } }).reason
-  const code = reason?._tag === "Closed" && reason.application ? reason.code : undefined
-  return new ProtocolError({ reason: new StreamFailed({ cause: error, ...(code !== undefined && { code }) }) })
+  const closed = applicationClose(error)
+  return new ProtocolError({ reason: new StreamFailed({ cause: error, ...closed }) })
+}
+
+/** Recognised by its shape: messages do not know transports. */
+const applicationClose = (error: unknown): { code: number; text: string } | undefined => {
+  const { reason } = error as {
+    reason?: { _tag: string; by: string; application: boolean; code: number; text: string }
+  }
+  return reason?._tag === "Closed" && reason.application && reason.by === "peer"
+    ? { code: reason.code, text: reason.text }
+    : undefined
 }

@@ -52,7 +52,9 @@ export class ValueRefused extends Schema.TaggedError<ValueRefused>()("ValueRefus
 export class StreamFailed extends Schema.TaggedError<StreamFailed>()("StreamFailed", {
   cause: Schema.Defect(),
   /** The application close code of the connection, when the other side closed it with one. */
-  code: Schema.optionalKey(Schema.Finite)
+  code: Schema.optionalKey(Schema.Finite),
+  /** What the other side said when it closed the connection with that code. */
+  text: Schema.optionalKey(Schema.String)
 }) {
   override get message() {
     return this.cause instanceof Error ? this.cause.message : String(this.cause)

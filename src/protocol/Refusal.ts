@@ -12,7 +12,7 @@ export type Refused = typeof Refused.Type
 export const readRefused = ({ code, message }: ErrorMessage) => ({
   _tag: "Refused" as const,
   code,
-  message: message.slice(0, MAX_EXPLANATION)
+  message: message.slice(0, MAX_EXPLANATION).toWellFormed()
 })
 
 export const writeRefused = ({ code, message }: Refused) => ({ error: { code, message } })

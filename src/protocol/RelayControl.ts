@@ -13,18 +13,22 @@ import {
   Id,
   Key32,
   Metadata,
-  readHostPort,
+  readBytes,
+  readHostPorts,
   readRole,
   Token,
   writeRole
 } from "./values.ts"
+
+/** Most addresses of one relay. */
+const MAX_ADDRESSES = 64
 
 /** The hello of a relay: where it can be reached, and its public key for this connection. */
 export const AuthenticateRequest = Schema.Struct({
   token: Token,
   reconnectToken: Blob,
   buildVersion: BuildVersion,
-  addresses: Schema.Array(HostPort).check(Schema.isMaxLength(64)),
+  addresses: Schema.Array(HostPort).check(Schema.isMaxLength(MAX_ADDRESSES)),
   metadata: Metadata,
   serverCertificate: Certificate,
   /** X25519. */
@@ -35,9 +39,10 @@ export type AuthenticateRequest = typeof AuthenticateRequest.Type
 export const authenticateRequest = makeCodec(
   AuthenticateReqSchema,
   AuthenticateRequest,
-  ({ relayAuthenticationKey, addresses, ...rest }) => ({
+  ({ relayAuthenticationKey, addresses, serverCertificate, ...rest }) => ({
     ...rest,
-    addresses: addresses.map(readHostPort),
+    serverCertificate: readBytes(serverCertificate),
+    addresses: readHostPorts(addresses).slice(0, MAX_ADDRESSES),
     authenticationKey: relayAuthenticationKey
   }),
   ({ token, authenticationKey, addresses, ...rest }) => ({

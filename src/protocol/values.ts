@@ -1,5 +1,6 @@
 /** Schemas of the values that several messages share, and how they stand in generated messages. */
 import { X509Certificate } from "node:crypto"
+import { isIP } from "node:net"
 import { Schema } from "effect"
 import type { Role } from "../domain/Role.ts"
 import * as SocketAddress from "../domain/SocketAddress.ts"
@@ -47,9 +48,16 @@ export const Certificate = Schema.Uint8Array.check(
   })
 )
 
+/** A copy: what is kept for long must not keep the whole message that it came in. */
+export const readBytes = (bytes: Uint8Array): Uint8Array => Uint8Array.from(bytes)
+
 const Port = Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 65_535 }))
 
-export const Address = Schema.Struct({ host: Schema.NonEmptyString, port: Port })
+/** An IP address and the port to reach it at. */
+export const Address = Schema.Struct({
+  host: Schema.String.check(Schema.makeFilter((host) => (isIP(host) === 0 ? "not an IP address" : undefined))),
+  port: Port
+})
 
 export const HostPort = Schema.Struct({ host: Host, port: Port })
 
@@ -70,7 +78,11 @@ export const writeAddress = (address: SocketAddress.SocketAddress) => {
   return { addr: bytes.length === 4 ? { v4: bytes } : { v6: bytes }, port: address.port }
 }
 
-export const readHostPort = ({ host, port }: HostPortMessage) => ({ host, port })
+const isHostPort = Schema.is(HostPort)
+
+/** Those that can be dialed. Some programs write a literal IPv6 address in brackets. */
+export const readHostPorts = (messages: ReadonlyArray<HostPortMessage>) =>
+  messages.map(({ host, port }) => ({ host: host.replace(/^\[(.*)\]$/, "$1"), port })).filter(isHostPort)
 
 const ROLES: ReadonlyArray<Role | undefined> = [undefined, "destination", "source"]
 

@@ -80,6 +80,31 @@ const plain = (value: unknown): unknown => {
 const normal = (json: unknown): unknown =>
   JSON.parse(JSON.stringify(json, (_key, value) => (value === "" || value === 0 ? undefined : value)))
 
+/** Upstream writes or takes these; here they are refused, because of the value at this path. */
+const REFUSED: Record<string, string> = {
+  "auth response, empty": "publicAddress",
+  "announce, unicode endpoint, small placeholder certificates": "peer.serverCertificate",
+  "announce, empty sub-message (crashes upstream's control)": "endpoint",
+  "announce, endpoint present but empty, empty peer": "endpoint",
+  "announce, large lists": "peer.serverCertificate",
+  "announce, empty relay id in list": "peer.serverCertificate",
+  "relay request, empty sub-message": "endpoint",
+  "request with both members set": "peer",
+  "response, empty": "",
+  "relay auth request, empty": "serverCertificate",
+  "relay auth response, empty": "controlId",
+  "client authentication, empty": "endpoint",
+  "client authentication, empty endpoint name": "endpoint",
+  "connect, empty parameter messages": "tls.clientName"
+}
+
+/** Entries of a list that are left out: no peer part, or certificates that are none. */
+const LEFT_OUT: Record<string, number> = {
+  "announce response, three peers (one without a peer part)": 1,
+  "announce response, sixty peers": 60,
+  "relay response, relay without addresses": 1
+}
+
 describe("messages as upstream writes them", () => {
   for (const { name, type, json, bytes, frame4, frame8 } of messages.messages) {
     const description = DESCRIPTIONS[type]!
@@ -99,15 +124,17 @@ describe("messages as upstream writes them", () => {
     })
     const codec = CODECS[type]
     if (codec === undefined) continue
-    it(`${name}: what the border accepts, it writes so that it reads the same again`, () => {
+    const refusal = REFUSED[name]
+    it(`${name}: ${refusal ? "is refused at the border" : "what the border accepts, it writes so that it reads the same again"}`, () => {
       const first = codec.decode(hex(bytes))
-      if (Result.isFailure(first)) {
-        assert.include(["ValueRefused"], first.failure.reason._tag)
+      if (refusal !== undefined) {
+        assert.isTrue(Result.isFailure(first))
+        if (Result.isFailure(first)) assert.deepInclude(first.failure.reason, { _tag: "ValueRefused", path: refusal })
         return
       }
-      const again = codec.decode(codec.encode(first.success))
-      assert.isTrue(Result.isSuccess(again))
-      assert.deepEqual(Result.getOrThrow(again), first.success)
+      const { leftOut, ...value } = Result.getOrThrow(first) as { readonly leftOut?: number }
+      assert.strictEqual(leftOut, LEFT_OUT[name])
+      assert.deepEqual(Result.getOrThrow(codec.decode(codec.encode(value))), value)
     })
   }
 })
@@ -132,13 +159,10 @@ describe("frames", () => {
     "too-big": "FrameTooLarge",
     panic: "FrameTooLarge"
   }
-  const errorCodec: Codec<unknown> = {
-    type: "error.Error",
-    encode: () => new Uint8Array(),
-    decode: (bytes) => {
-      const decoded = Connect.connectResponse.decode(Buffer.concat([Buffer.from([0x0a, bytes.length]), bytes]))
-      return decoded as ReturnType<Codec<unknown>["decode"]>
-    }
+  /** `error.Error` has no codec of its own: it is read as the first member of an answer. */
+  const errorCodec: Codec<Connect.ConnectResponse> = {
+    ...Connect.connectResponse,
+    decode: (bytes) => Connect.connectResponse.decode(Buffer.concat([Buffer.from([0x0a, bytes.length]), bytes]))
   }
   for (const { note, prefix_bytes, bytes, ok, failure, json, left_over } of messages.frames) {
     it.effect(`${prefix_bytes} byte prefix: ${note}`, () =>
