@@ -1,7 +1,7 @@
 /** Messages on streams that behave in every way a stream can. */
 import { Duplex, PassThrough } from "node:stream"
 import { assert, describe, it } from "@effect/vitest"
-import { Deferred, Effect, Fiber, Result } from "effect"
+import { Effect, Fiber, Result } from "effect"
 import { TestClock } from "effect/testing"
 import { connectRequest, connectResponse } from "../../src/protocol/Connect.ts"
 import { encodeFrame, MAX_MESSAGE_BYTES, MAX_STRANGER_MESSAGE_BYTES } from "../../src/protocol/Frame.ts"
@@ -171,18 +171,13 @@ describe("receive", () => {
 describe("send", () => {
   it.effect("waits until the stream has taken the message", () =>
     Effect.gen(function* () {
-      const taken = yield* Deferred.make<void>()
-      const stream = new Duplex({
-        read() {},
-        write: (_chunk, _encoding, done) => {
-          Effect.runFork(Effect.andThen(Deferred.await(taken), Effect.sync(done)))
-        }
-      })
+      const taken: Array<() => void> = []
+      const stream = new Duplex({ read() {}, write: (_chunk, _encoding, done) => void taken.push(done) })
       const sending = yield* Effect.forkChild(send(stream, connectRequest, connect, options), {
         startImmediately: true
       })
       assert.isUndefined(sending.pollUnsafe())
-      yield* Deferred.succeed(taken, undefined)
+      for (const done of taken) done()
       yield* Fiber.join(sending)
     })
   )
