@@ -9,9 +9,11 @@ export const Alpn = {
   direct: ["connet-peer/0.2", "connet-peer/0.1"]
 } as const
 
+/** A kind of connection. */
 export type Link = keyof typeof Alpn
 
 /** Bytes of the length before each message. */
 export type FrameWidth = 4 | 8
 
+/** What the protocol that was agreed on means for the frames of a link. */
 export const frameWidth = (link: Link, protocol: string): FrameWidth => (protocol === Alpn[link][0] ? 4 : 8)

@@ -47,6 +47,7 @@ export const AuthenticateRequest = Schema.Struct({
 })
 export type AuthenticateRequest = typeof AuthenticateRequest.Type
 
+/** The client hello as bytes. */
 export const authenticateRequest = makeCodec(
   AuthenticateReqSchema,
   AuthenticateRequest,
@@ -54,6 +55,7 @@ export const authenticateRequest = makeCodec(
   ({ token, ...rest }) => ({ token: Redacted.value(token), ...rest })
 )
 
+/** What a control server answers to a client hello. */
 export const AuthenticateResponse = Schema.Union([
   Refused,
   Schema.TaggedStruct("Accepted", {
@@ -64,6 +66,7 @@ export const AuthenticateResponse = Schema.Union([
 ])
 export type AuthenticateResponse = typeof AuthenticateResponse.Type
 
+/** The answer to a client hello as bytes. */
 export const authenticateResponse = makeCodec(
   AuthenticateRespSchema,
   AuthenticateResponse,
@@ -121,6 +124,7 @@ export const Request = Schema.Union([
 ])
 export type Request = typeof Request.Type
 
+/** A request as bytes. One whose parts are missing is refused; one that has no known part is `Unknown`. */
 export const request = makeCodec(
   RequestSchema,
   Request,
@@ -161,6 +165,7 @@ const leftOut = Schema.optionalKey(Schema.Int)
 /** Elements that were checked one by one when their list was read. */
 const checked = <A>() => Schema.declare((_: unknown): _ is A => true)
 
+/** What control tells on a stream: a refusal, or the whole list at once and after every change. */
 export const Response = Schema.Union([
   Refused,
   Schema.TaggedStruct("Announced", { peers: Schema.Array(checked<RemotePeer>()), leftOut }),

@@ -13,6 +13,7 @@ export const AuthenticateRequest = Schema.Struct({
 })
 export type AuthenticateRequest = typeof AuthenticateRequest.Type
 
+/** The hello of a relay link as bytes. */
 export const authenticateRequest = makeCodec(
   AuthenticateReqSchema,
   AuthenticateRequest,
@@ -20,9 +21,11 @@ export const authenticateRequest = makeCodec(
   (value) => value
 )
 
+/** What a relay answers to the hello. */
 export const AuthenticateResponse = Schema.Union([Refused, Schema.TaggedStruct("Accepted", {})])
 export type AuthenticateResponse = typeof AuthenticateResponse.Type
 
+/** The answer of a relay as bytes. */
 export const authenticateResponse = makeCodec(
   AuthenticateRespSchema,
   AuthenticateResponse,

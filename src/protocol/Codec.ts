@@ -13,6 +13,7 @@ import {
 import { Result, Schema, SchemaIssue } from "effect"
 import { Malformed, ProtocolError, ValueRefused } from "./ProtocolError.ts"
 
+/** A message as bytes and as a checked value. */
 export interface Codec<A> {
   /** Name of the message, for errors. */
   readonly type: string

@@ -25,6 +25,7 @@ const Dhxcp = Schema.Struct({ clientName: Host, keyTime: Blob, signature: Blob }
 /** Most schemes in one request; unknown ones are left out. */
 const MAX_ENCRYPTIONS = 16
 
+/** The first message of every stream between clients: a liveness check, or the wish for a connection to the service. */
 export const ConnectRequest = Schema.Union([
   Schema.TaggedStruct("Check", {}),
   Schema.TaggedStruct("Connect", {
@@ -40,6 +41,7 @@ const readTls = (tls: TLSConfiguration | undefined) => (tls ? { tls: { clientNam
 const readDhxcp = (dh: ECDHConfiguration | undefined) =>
   dh ? { dhxcp: { clientName: dh.clientName, keyTime: dh.keyTime, signature: dh.signature } } : {}
 
+/** A connect request as bytes. */
 export const connectRequest = makeCodec(
   RequestSchema,
   ConnectRequest,
@@ -64,6 +66,7 @@ export const connectRequest = makeCodec(
         }
 )
 
+/** The answer to it, after which a `Connected` stream carries the bytes of the user. */
 export const ConnectResponse = Schema.Union([
   Refused,
   Schema.TaggedStruct("Checked", {}),
@@ -76,6 +79,7 @@ export const ConnectResponse = Schema.Union([
 ])
 export type ConnectResponse = typeof ConnectResponse.Type
 
+/** The answer as bytes. */
 export const connectResponse = makeCodec(
   ResponseSchema,
   ConnectResponse,

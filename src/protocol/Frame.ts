@@ -9,6 +9,7 @@ export const MAX_STRANGER_MESSAGE_BYTES = 64 * 1024
 /** Longest message after that. */
 export const MAX_MESSAGE_BYTES = 16 * 1024 * 1024
 
+/** The message with its length before it. */
 export const encodeFrame = (message: Uint8Array, width: FrameWidth): Buffer => {
   const frame = Buffer.alloc(width + message.length)
   frame.writeUInt32BE(message.length, width - 4)

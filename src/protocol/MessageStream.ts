@@ -10,6 +10,7 @@ import type { Codec } from "./Codec.ts"
 import { decodeLength, encodeFrame } from "./Frame.ts"
 import { AnswerTimedOut, FrameTruncated, ProtocolError, StreamEnded, StreamFailed } from "./ProtocolError.ts"
 
+/** How messages go on the streams of one connection. */
 export interface MessageOptions {
   readonly width: FrameWidth
   /** Longest message that is taken in, in bytes. */

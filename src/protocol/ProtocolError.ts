@@ -70,6 +70,7 @@ export class AnswerTimedOut extends Schema.TaggedError<AnswerTimedOut>()("Answer
   }
 }
 
+/** Everything that can be wrong. */
 export const ProtocolReason = Schema.Union([
   StreamEnded,
   FrameTruncated,
@@ -82,6 +83,7 @@ export const ProtocolReason = Schema.Union([
 
 export type ProtocolReason = typeof ProtocolReason.Type
 
+/** The one error of this layer. */
 export class ProtocolError extends Schema.TaggedError<ProtocolError>()("ProtocolError", { reason: ProtocolReason }) {
   override get message() {
     return this.reason.message

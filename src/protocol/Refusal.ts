@@ -9,10 +9,12 @@ export const Refused = Schema.TaggedStruct("Refused", { code: Schema.Int, messag
 
 export type Refused = typeof Refused.Type
 
+/** What of an error message is to be checked. */
 export const readRefused = ({ code, message }: ErrorMessage) => ({
   _tag: "Refused" as const,
   code,
   message: message.slice(0, MAX_EXPLANATION).toWellFormed()
 })
 
+/** The member of an answer that makes it a refusal. */
 export const writeRefused = ({ code, message }: Refused) => ({ error: { code, message } })

@@ -36,6 +36,7 @@ export const AuthenticateRequest = Schema.Struct({
 })
 export type AuthenticateRequest = typeof AuthenticateRequest.Type
 
+/** The relay hello as bytes. */
 export const authenticateRequest = makeCodec(
   AuthenticateReqSchema,
   AuthenticateRequest,
@@ -53,6 +54,7 @@ export const authenticateRequest = makeCodec(
   })
 )
 
+/** What a control server answers to a relay hello. */
 export const AuthenticateResponse = Schema.Union([
   Refused,
   Schema.TaggedStruct("Accepted", {
@@ -64,6 +66,7 @@ export const AuthenticateResponse = Schema.Union([
 ])
 export type AuthenticateResponse = typeof AuthenticateResponse.Type
 
+/** The answer to a relay hello as bytes. */
 export const authenticateResponse = makeCodec(
   AuthenticateRespSchema,
   AuthenticateResponse,
@@ -85,6 +88,7 @@ export const authenticateResponse = makeCodec(
 export const ClientAuthentication = Schema.Struct({ endpoint: EndpointName, role: Role, certificateKey: Id })
 export type ClientAuthentication = typeof ClientAuthentication.Type
 
+/** What control vouches for as bytes, before it is sealed. */
 export const clientAuthentication = makeCodec(
   ClientAuthenticationSchema,
   ClientAuthentication,

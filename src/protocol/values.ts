@@ -21,16 +21,23 @@ const MAX_CERTIFICATE = 16 * 1024
 
 const text = (maximum: number) => Schema.String.check(Schema.isMaxLength(maximum))
 
+/** Free text about a client or relay. */
 export const Metadata = text(MAX_METADATA)
+/** Version of the sending program. */
 export const BuildVersion = text(MAX_VERSION)
+/** Names a client, relay or control server. */
 export const Id = Schema.NonEmptyString.check(Schema.isMaxLength(MAX_ID))
+/** Secret of a client or relay. */
 export const Token = Schema.RedactedFromValue(text(MAX_TOKEN))
+/** A DNS name or an IP literal. */
 export const Host = Schema.NonEmptyString.check(Schema.isMaxLength(253))
 
+/** Bytes that only their maker can read. */
 export const Blob = Schema.Uint8Array.check(
   Schema.makeFilter((bytes) => (bytes.length <= MAX_BLOB ? undefined : `longer than ${MAX_BLOB} bytes`))
 )
 
+/** An X25519 public key (RFC 7748). */
 export const Key32 = Schema.Uint8Array.check(
   Schema.makeFilter((bytes) => (bytes.length === 32 ? undefined : `a key has 32 bytes, not ${bytes.length}`))
 )
@@ -59,8 +66,10 @@ export const Address = Schema.Struct({
   port: Port
 })
 
+/** Where to dial, by name or address. */
 export const HostPort = Schema.Struct({ host: Host, port: Port })
 
+/** What of an address is to be checked: without a usable IP the host is empty. */
 export const readAddress = (message: AddrPort | undefined) =>
   message && { host: readIp(message) ?? "", port: message.port }
 
@@ -72,6 +81,7 @@ const readIp = ({ addr }: AddrPort): string | undefined => {
   return v4.length === 4 ? SocketAddress.fromBytes(v4) : undefined
 }
 
+/** Throws on a host that is no IP literal. */
 export const writeAddress = (address: SocketAddress.SocketAddress) => {
   const bytes = SocketAddress.toBytes(address.host)
   if (bytes === undefined) throw new TypeError(`not an IP address: ${address.host}`)
@@ -86,5 +96,7 @@ export const readHostPorts = (messages: ReadonlyArray<HostPortMessage>) =>
 
 const ROLES: ReadonlyArray<Role | undefined> = [undefined, "destination", "source"]
 
+/** Undefined for a role that nobody knows. */
 export const readRole = (role: number): Role | undefined => ROLES[role]
+/** The number of a role. */
 export const writeRole = (role: Role): number => ROLES.indexOf(role)
