@@ -1,0 +1,476 @@
+/**
+ * `Transport` within one process, without sockets: for tests, and for parts of one process that are written to be apart.
+ *
+ * A `MemoryNetwork` is what the endpoints bound on it can reach; each has its own ports. Certificates are judged as on
+ * any other transport, except that the proof of the key is taken for granted. A link can be slow, or cut: then nothing
+ * passes any more, and both ends find out after the idle timeout.
+ */
+import { X509Certificate } from "node:crypto"
+import { Duration, Effect, Layer } from "effect"
+import * as SocketAddress from "../../domain/SocketAddress.ts"
+import {
+  type BindOptions,
+  type Connection,
+  type Datagram,
+  type DialTarget,
+  type Endpoint,
+  type Listener,
+  type ListenOptions,
+  Transport,
+  type TransportStream
+} from "../Transport.ts"
+import {
+  BindFailed,
+  Closed,
+  DialTimedOut,
+  ListenConflict,
+  Lost,
+  ProtocolRefused,
+  TransportError,
+  type TransportReason
+} from "../TransportError.ts"
+import { refusal, type Trust } from "../Trust.ts"
+import { MemoryStream, type MemoryStreamOwner } from "./MemoryStream.ts"
+
+const IDLE_TIMEOUT_MILLIS = 20_000
+const ACCEPT_CONNECTIONS = 256
+const ACCEPT_STREAMS = 1_024
+const DATAGRAM_QUEUE = 64
+const MAX_STREAMS = 10_000
+/** Close code for a client that may not enter: upstream's "authentication failed". */
+const NOT_EXPECTED = 100
+const FIRST_PORT = 49_152
+
+const fail = (reason: TransportReason) => new TransportError({ reason })
+
+/** What lies between a dialer and a listener. */
+export interface Link {
+  /** Milliseconds each piece takes, in each direction; pieces of one connection stay in order. */
+  readonly delayMillis: () => number
+  readonly cut: () => boolean
+}
+
+export interface MemoryOptions {
+  readonly idleTimeoutMillis?: number
+}
+
+export class MemoryNetwork {
+  readonly endpoints = new Map<number, MemoryEndpoint>()
+  readonly #links = new Map<number, { readonly to: SocketAddress.SocketAddress; readonly link: Link }>()
+  #nextPort = FIRST_PORT
+
+  freePort(): number {
+    while (this.endpoints.has(this.#nextPort) || this.#links.has(this.#nextPort)) this.#nextPort++
+    return this.#nextPort++
+  }
+
+  /** An address that leads to `to` over a link with faults. */
+  link(to: SocketAddress.SocketAddress, link: Link): SocketAddress.SocketAddress {
+    const port = this.freePort()
+    this.#links.set(port, { to, link })
+    return { host: "127.0.0.1", port }
+  }
+
+  route(address: SocketAddress.SocketAddress): {
+    readonly to: MemoryEndpoint | undefined
+    readonly link: Link | undefined
+  } {
+    const linked = this.#links.get(address.port)
+    return { to: this.endpoints.get((linked?.to ?? address).port), link: linked?.link }
+  }
+}
+
+export const layer = (network: MemoryNetwork = new MemoryNetwork(), options: MemoryOptions = {}) =>
+  Layer.succeed(Transport, Transport.of({ bind: (bindOptions) => bind(network, options, bindOptions) }))
+
+const bind = Effect.fnUntraced(function* (network: MemoryNetwork, options: MemoryOptions, { address }: BindOptions) {
+  const host = address.host === "::" || address.host === "0.0.0.0" ? "127.0.0.1" : address.host
+  const port = address.port === 0 ? network.freePort() : address.port
+  if (network.endpoints.has(port)) {
+    return yield* fail(new BindFailed({ address: SocketAddress.format(address), code: "EADDRINUSE" }))
+  }
+  return yield* Effect.acquireRelease(
+    Effect.sync(() => {
+      const endpoint = new MemoryEndpoint(network, { host, port }, options.idleTimeoutMillis ?? IDLE_TIMEOUT_MILLIS)
+      network.endpoints.set(port, endpoint)
+      return endpoint
+    }),
+    (endpoint) => Effect.sync(() => endpoint.shutdown())
+  )
+})
+
+type Acceptor = (connection: MemoryConnection | undefined) => void
+
+interface ActiveListener {
+  readonly options: ListenOptions
+  readonly entered: Array<MemoryConnection>
+  readonly acceptors: Array<Acceptor>
+  closed: boolean
+}
+
+class MemoryEndpoint implements Endpoint {
+  readonly address: SocketAddress.SocketAddress
+  readonly network: MemoryNetwork
+  readonly connections = new Set<MemoryConnection>()
+  readonly idleTimeoutMillis: number
+  readonly #listeners = new Set<ActiveListener>()
+  readonly #datagrams: Array<Datagram> = []
+  #datagramArrived: (() => void) | undefined
+
+  constructor(network: MemoryNetwork, address: SocketAddress.SocketAddress, idleTimeoutMillis: number) {
+    this.network = network
+    this.address = address
+    this.idleTimeoutMillis = idleTimeoutMillis
+  }
+
+  readonly counts = () => {
+    let streams = 0
+    let timers = 0
+    for (const connection of this.connections) {
+      streams += connection.streams.size
+      timers += connection.timers
+    }
+    return { connections: this.connections.size, streams, timers, listeners: this.#listeners.size }
+  }
+
+  readonly datagrams = {
+    send: (to: SocketAddress.SocketAddress, bytes: Uint8Array) =>
+      Effect.sync(() =>
+        this.network.route(to).to?.receiveDatagram({ from: this.address, bytes: Uint8Array.from(bytes) })
+      ),
+    receive: Effect.callback<Datagram>((resume) => {
+      const take = () => {
+        const next = this.#datagrams.shift()
+        if (next === undefined) return
+        this.#datagramArrived = undefined
+        resume(Effect.succeed(next))
+      }
+      this.#datagramArrived = take
+      take()
+      return Effect.sync(() => {
+        if (this.#datagramArrived === take) this.#datagramArrived = undefined
+      })
+    })
+  }
+
+  receiveDatagram(datagram: Datagram): void {
+    if (this.#datagrams.length >= DATAGRAM_QUEUE) this.#datagrams.shift()
+    this.#datagrams.push(datagram)
+    this.#datagramArrived?.()
+  }
+
+  readonly listen = (options: ListenOptions): ReturnType<Endpoint["listen"]> =>
+    Effect.gen({ self: this }, function* () {
+      const conflict = this.#conflict(options)
+      if (conflict !== undefined) return yield* fail(new ListenConflict({ detail: conflict }))
+      const active = yield* Effect.acquireRelease(
+        Effect.sync((): ActiveListener => {
+          const active = { options, entered: [], acceptors: [], closed: false }
+          this.#listeners.add(active)
+          return active
+        }),
+        (active) => Effect.sync(() => this.#closeListener(active))
+      )
+      return makeListener(active)
+    })
+
+  #conflict(wanted: ListenOptions): string | undefined {
+    for (const { options } of this.#listeners) {
+      const taken = options.protocols.find((protocol) => wanted.protocols.includes(protocol))
+      if (taken !== undefined) return `the protocol ${taken} has a listener on this socket already`
+      if (options.identity !== wanted.identity) return "the listeners of one socket show the same certificate"
+      if ((options.trust._tag === "Anyone") !== (wanted.trust._tag === "Anyone")) {
+        return "either all listeners of one socket ask for a certificate or none does"
+      }
+    }
+    return undefined
+  }
+
+  #closeListener(active: ActiveListener): void {
+    active.closed = true
+    this.#listeners.delete(active)
+    for (const connection of active.entered.splice(0)) connection.closeWith(0, "not accepting connections")
+    for (const acceptor of active.acceptors.splice(0)) acceptor(undefined)
+  }
+
+  readonly dial = (target: DialTarget): ReturnType<Endpoint["dial"]> => {
+    const timeoutMillis = Duration.toMillis(Duration.fromInputUnsafe(target.timeout))
+    return Effect.acquireRelease(
+      Effect.callback<MemoryConnection, TransportError>((resume) => {
+        const answer = this.#answer(target)
+        if (answer !== undefined) resume(answer)
+      }).pipe(
+        Effect.timeoutOrElse({
+          duration: timeoutMillis,
+          orElse: () => Effect.fail(fail(new DialTimedOut({ afterMillis: timeoutMillis })))
+        })
+      ),
+      (connection) => Effect.sync(() => connection.closeWith(0, "")),
+      { interruptible: true }
+    )
+  }
+
+  /** How a dial goes; undefined when nobody answers. */
+  #answer(target: DialTarget): Effect.Effect<MemoryConnection, TransportError> | undefined {
+    const { to, link } = this.network.route(target.address)
+    if (to === undefined || to.#listeners.size === 0 || link?.cut()) return undefined
+    const listeners = [...to.#listeners]
+    const protocol = listeners
+      .flatMap(({ options }) => options.protocols)
+      .find((offered) => target.protocols.includes(offered))
+    const listener = listeners.find(({ options }) => protocol !== undefined && options.protocols.includes(protocol))
+    if (protocol === undefined || listener === undefined) {
+      return Effect.fail(fail(new ProtocolRefused({ offered: [...target.protocols] })))
+    }
+    const shown = listener.options.identity.leaf
+    const refused = refusal(target.trust, shown.raw, new Date(), leadsTo(shown, target.trust))
+    if (refused !== undefined) return Effect.fail(fail(refused))
+    const [ours, theirs] = MemoryConnection.pair(this, to, protocol, target, shown.raw, link)
+    to.#welcome(listener, theirs)
+    return Effect.succeed(ours)
+  }
+
+  #welcome(listener: ActiveListener, connection: MemoryConnection): void {
+    const refused = refusal(listener.options.trust, connection.peerCertificate, new Date())
+    if (refused !== undefined) {
+      connection.closeWith(NOT_EXPECTED, refused.message)
+      return
+    }
+    const acceptor = listener.acceptors.shift()
+    if (acceptor !== undefined) acceptor(connection)
+    else if (listener.entered.length < ACCEPT_CONNECTIONS) listener.entered.push(connection)
+    else connection.closeWith(0, "not accepting connections")
+  }
+
+  shutdown(): void {
+    for (const active of [...this.#listeners]) this.#closeListener(active)
+    for (const connection of [...this.connections]) connection.closeWith(0, "")
+    this.network.endpoints.delete(this.address.port)
+  }
+}
+
+const makeListener = (active: ActiveListener): Listener => {
+  const listenerClosed = fail(new Closed({ by: "local", code: 0, application: true, text: "the listener is closed" }))
+  const next = Effect.callback<MemoryConnection, TransportError>((resume) => {
+    const acceptor: Acceptor = (connection) =>
+      resume(connection === undefined ? Effect.fail(listenerClosed) : Effect.succeed(connection))
+    const waiting = active.entered.shift()
+    if (waiting !== undefined || active.closed) {
+      acceptor(waiting)
+      return
+    }
+    active.acceptors.push(acceptor)
+    return Effect.sync(() => remove(active.acceptors, acceptor))
+  })
+  return {
+    accept: Effect.acquireRelease(next, (connection) => Effect.sync(() => connection.closeWith(0, "")), {
+      interruptible: true
+    })
+  }
+}
+
+/** Whether a chain leads from the certificate to one of the roots; intermediates are not known here. */
+const leadsTo = (certificate: X509Certificate, trust: Trust): boolean =>
+  trust._tag === "Authorities" &&
+  (trust.roots ?? []).some((pem) => {
+    const root = new X509Certificate(pem)
+    return certificate.checkIssued(root) && certificate.verify(root.publicKey)
+  })
+
+class MemoryConnection implements Connection, MemoryStreamOwner {
+  readonly protocol: string
+  readonly peerCertificate: Uint8Array | undefined
+  readonly localAddress: SocketAddress.SocketAddress
+  readonly streams = new Set<MemoryStream>()
+  timers = 0
+
+  readonly #endpoint: MemoryEndpoint
+  readonly #remote: SocketAddress.SocketAddress
+  readonly #link: Link | undefined
+  readonly #arrived: Array<MemoryStream> = []
+  readonly #acceptors: Array<(stream: MemoryStream) => void> = []
+  readonly #enders = new Set<(reason: Closed | Lost) => void>()
+  readonly #underWay: Array<() => void> = []
+  #other: MemoryConnection | undefined
+  #ended: Closed | Lost | undefined
+  #idle: NodeJS.Timeout | undefined
+  #bytesSent = 0
+
+  private constructor(
+    endpoint: MemoryEndpoint,
+    remote: SocketAddress.SocketAddress,
+    protocol: string,
+    peerCertificate: Uint8Array | undefined,
+    link: Link | undefined
+  ) {
+    this.#endpoint = endpoint
+    this.localAddress = endpoint.address
+    this.#remote = remote
+    this.protocol = protocol
+    this.peerCertificate = peerCertificate
+    this.#link = link
+    endpoint.connections.add(this)
+  }
+
+  static pair(
+    dialer: MemoryEndpoint,
+    listener: MemoryEndpoint,
+    protocol: string,
+    target: DialTarget,
+    serverCertificate: Uint8Array,
+    link: Link | undefined
+  ): readonly [MemoryConnection, MemoryConnection] {
+    const shown = target.identity?.leaf.raw
+    const a = new MemoryConnection(dialer, target.address, protocol, serverCertificate, link)
+    const b = new MemoryConnection(listener, dialer.address, protocol, shown, link)
+    a.#other = b
+    b.#other = a
+    return [a, b]
+  }
+
+  readonly remoteAddress = () => this.#remote
+  readonly ended = () => this.#ended
+  readonly traffic = () => ({
+    streamsLeft: MAX_STREAMS - this.streams.size,
+    roundTripMillis: 2 * (this.#link?.delayMillis() ?? 0),
+    bytesSent: this.#bytesSent,
+    bytesReceived: this.#other!.#bytesSent
+  })
+
+  readonly close = (code: number, text: string) => Effect.sync(() => this.closeWith(code, text))
+
+  get open(): Effect.Effect<TransportStream, TransportError> {
+    return Effect.suspend(() => {
+      if (this.#ended !== undefined) return Effect.fail(fail(this.#ended))
+      const [ours] = MemoryStream.pair(this, this.#other!)
+      this.streams.add(ours)
+      return Effect.succeed(ours)
+    })
+  }
+
+  get accept(): Effect.Effect<TransportStream, TransportError> {
+    return this.#wait<TransportStream>((found) => {
+      const waiting = this.#arrived.shift()
+      if (waiting !== undefined) found(waiting)
+      else this.#acceptors.push(found)
+      return () => remove(this.#acceptors, found)
+    })
+  }
+
+  get closed(): Effect.Effect<Closed | Lost> {
+    return Effect.callback((resume) => {
+      if (this.#ended !== undefined) {
+        resume(Effect.succeed(this.#ended))
+        return
+      }
+      const ender = (reason: Closed | Lost) => resume(Effect.succeed(reason))
+      this.#enders.add(ender)
+      return Effect.sync(() => this.#enders.delete(ender))
+    })
+  }
+
+  get probe(): Effect.Effect<number, TransportError> {
+    return this.#wait<number>((found) => {
+      const began = performance.now()
+      this.carry(() => this.#other?.carry(() => found(performance.now() - began)))
+      return () => {}
+    })
+  }
+
+  carry(deliver: () => void): void {
+    const link = this.#link
+    if (link === undefined) {
+      deliver()
+      return
+    }
+    if (link.cut()) {
+      this.#noticeSilence()
+      this.#other!.#noticeSilence()
+      return
+    }
+    // One timer for each piece, but each timer delivers the oldest piece: delays vary, the order does not.
+    this.#underWay.push(deliver)
+    this.timers++
+    setTimeout(() => {
+      this.timers--
+      const next = this.#underWay.shift()
+      if (!link.cut()) next?.()
+    }, link.delayMillis())
+  }
+
+  sent(bytes: number): void {
+    this.#bytesSent += bytes
+  }
+
+  begin(stream: MemoryStream): void {
+    this.carry(() => this.#other!.#arrive(stream.other))
+  }
+
+  release(stream: MemoryStream): void {
+    this.streams.delete(stream)
+  }
+
+  closeWith(code: number, text: string): void {
+    if (this.#ended !== undefined) return
+    const cut = this.#link?.cut() ?? false
+    this.#end(new Closed({ by: "local", code, application: true, text }))
+    if (!cut) this.#other!.#end(new Closed({ by: "peer", code, application: true, text }))
+  }
+
+  #arrive(stream: MemoryStream): void {
+    if (this.#ended !== undefined) return
+    this.streams.add(stream)
+    const acceptor = this.#acceptors.shift()
+    if (acceptor !== undefined) acceptor(stream)
+    else if (this.#arrived.length < ACCEPT_STREAMS) this.#arrived.push(stream)
+    else stream.destroy()
+  }
+
+  /** Nothing passes any more: after the idle timeout this end knows. */
+  #noticeSilence(): void {
+    if (this.#ended !== undefined || this.#idle !== undefined) return
+    this.timers++
+    this.#idle = setTimeout(() => {
+      this.timers--
+      this.#end(new Lost())
+    }, this.#endpoint.idleTimeoutMillis)
+  }
+
+  #wait<A>(begin: (found: (value: A) => void) => () => void): Effect.Effect<A, TransportError> {
+    return Effect.callback((resume) => {
+      if (this.#ended !== undefined) {
+        resume(Effect.fail(fail(this.#ended)))
+        return
+      }
+      const ender = (reason: Closed | Lost) => resume(Effect.fail(fail(reason)))
+      this.#enders.add(ender)
+      const withdraw = begin((value) => {
+        this.#enders.delete(ender)
+        resume(Effect.succeed(value))
+      })
+      return Effect.sync(() => {
+        this.#enders.delete(ender)
+        withdraw()
+      })
+    })
+  }
+
+  #end(reason: Closed | Lost): void {
+    if (this.#ended !== undefined) return
+    this.#ended = reason
+    clearTimeout(this.#idle)
+    this.#endpoint.connections.delete(this)
+    const error = fail(reason)
+    for (const stream of [...this.streams]) stream.connectionEnded(error)
+    this.streams.clear()
+    this.#arrived.length = 0
+    this.#acceptors.length = 0
+    for (const ender of this.#enders) ender(reason)
+    this.#enders.clear()
+  }
+}
+
+const remove = <A>(list: Array<A>, item: A): void => {
+  const at = list.indexOf(item)
+  if (at >= 0) list.splice(at, 1)
+}
