@@ -1,6 +1,6 @@
 import { Console } from "effect"
 import { Command } from "effect/cli"
-import manifest from "../../package.json" with { type: "json" }
+import manifest from "#package.json" with { type: "json" }
 
 /** The version of this program, also sent to servers and peers. */
 export const VERSION = manifest.version

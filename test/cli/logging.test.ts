@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Effect } from "effect"
+import { Data, Effect } from "effect"
 import { layerLogging } from "../../src/cli/logging.ts"
 import type { LogConfig } from "../../src/config/LogConfig.ts"
 
@@ -22,6 +22,10 @@ const written = (config: LogConfig, effect: Effect.Effect<void>) =>
     )
     return lines
   })
+
+class NoLuck extends Data.TaggedError("NoLuck") {
+  override readonly message = "no luck"
+}
 
 describe("logging", () => {
   it.effect("a text line has its time, level, event and fields", () =>
@@ -79,7 +83,7 @@ describe("logging", () => {
 
   it.effect("stacks are written only when debug is logged", () =>
     Effect.gen(function* () {
-      const event = Effect.fail(new Error("no luck")).pipe(
+      const event = Effect.fail(new NoLuck()).pipe(
         Effect.tapCause((cause) => Effect.logError("dial failed", cause)),
         Effect.ignore
       )

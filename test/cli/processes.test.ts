@@ -5,7 +5,7 @@ import { readFileSync } from "node:fs"
 import { type AddressInfo, connect, createServer } from "node:net"
 import { join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Redacted, Schedule } from "effect"
+import { Data, Effect, Redacted, Schedule } from "effect"
 import { makeAuthority } from "../../src/certs/Authority.ts"
 import { folder } from "../config/golden.ts"
 import { startProcess, TookTooLong } from "./Process.ts"
@@ -57,9 +57,12 @@ const service = Effect.acquireRelease(
   (server) => Effect.sync(() => void server.close())
 ).pipe(Effect.map((server) => (server.address() as AddressInfo).port))
 
+/** A visitor did not get through the tunnel and back. */
+class VisitFailed extends Data.TaggedError("VisitFailed")<{ readonly detail: string }> {}
+
 /** Sends a text, finishes, and reads the reply until its end. */
 const visit = (port: number, text: string) =>
-  Effect.callback<string, Error>((resume) => {
+  Effect.callback<string, VisitFailed>((resume) => {
     const socket = connect({ port, host: "127.0.0.1", allowHalfOpen: true })
     let reply = ""
     socket.setEncoding("utf8")
@@ -68,7 +71,7 @@ const visit = (port: number, text: string) =>
       reply += more
     })
     socket.on("end", () => resume(Effect.succeed(reply)))
-    socket.on("error", (error) => resume(Effect.fail(error)))
+    socket.on("error", (error) => resume(new VisitFailed({ detail: error.message })))
     return Effect.sync(() => void socket.destroy())
   })
 
@@ -79,7 +82,7 @@ const works = (port: number, logs: () => string) =>
     const attempt = visit(port, "hello").pipe(
       Effect.filterOrFail(
         (reply) => reply === "HELLO",
-        (reply) => new Error(`the reply is "${reply}"`)
+        (reply) => new VisitFailed({ detail: `the reply is "${reply}"` })
       ),
       Effect.timeout("2 seconds")
     )

@@ -2,7 +2,7 @@
  * `connet demo`: the quick start of the README on one machine. Three real processes of this program, a real web server
  * behind the destination, and a download through the tunnel whose hash is checked.
  */
-import { Console, Effect, Schedule, Schema } from "effect"
+import { Console, Effect, Option, Schedule, Schema } from "effect"
 import { fetchFile } from "./fetchFile.ts"
 import { type LogEvent, type Role, startRole } from "./Role.ts"
 import { ENDPOINT, MEBIBYTE, makeDownload, makeStage, temporaryFolder } from "./Stage.ts"
@@ -64,10 +64,17 @@ const tell = Effect.fnUntraced(function* (
     })
   )
   yield* say("tunnel", `up ${Math.round(performance.now() - started)} ms after the processes were started`)
-  const met = meeting(yield* source.events)
-  if (met !== undefined) yield* say("met", met)
+  // The log of the other process may come a little later than the bytes of the tunnel.
+  const met = yield* Effect.map(source.events, meeting).pipe(
+    Effect.flatMap(Effect.fromNullishOr),
+    Effect.retry(Schedule.spaced("20 millis")),
+    Effect.timeoutOption("2 seconds")
+  )
+  if (Option.isSome(met)) yield* say("met", met.value)
 
-  const first = yield* fetchFile(`${url}/`)
+  const first = yield* fetchFile(`${url}/`).pipe(
+    Effect.timeoutOrElse({ duration: "5 seconds", orElse: () => new DemoFailed({ step: "no answer in 5 s" }) })
+  )
   yield* say("first byte", `${first.firstByteMillis.toFixed(1)} ms on a new connection`)
   const fetched = yield* fetchFile(`${url}/download.bin`).pipe(
     Effect.timeoutOrElse({
