@@ -22,7 +22,7 @@ export interface BindOptions {
 
 export interface DialTarget {
   readonly address: SocketAddress
-  /** Application protocols (RFC 7301), preferred first. */
+  /** Application protocols (RFC 7301), preferred first: the first one that the listener speaks is chosen. */
   readonly protocols: ReadonlyArray<string>
   /** Who must answer. */
   readonly trust: Trust
@@ -33,7 +33,7 @@ export interface DialTarget {
 }
 
 export interface ListenOptions {
-  /** Application protocols, preferred first. No two listeners of an endpoint may share one. */
+  /** Application protocols that are spoken. No two listeners of an endpoint may share one. */
   readonly protocols: ReadonlyArray<string>
   /** What to show. All listeners of one endpoint show the same identity. */
   readonly identity: Identity

@@ -215,9 +215,8 @@ class MemoryEndpoint implements Endpoint {
     const { to, link } = this.network.route(target.address)
     if (to === undefined || to.#listeners.size === 0 || link?.cut()) return undefined
     const listeners = [...to.#listeners]
-    const protocol = listeners
-      .flatMap(({ options }) => options.protocols)
-      .find((offered) => target.protocols.includes(offered))
+    const spoken = listeners.flatMap(({ options }) => options.protocols)
+    const protocol = target.protocols.find((offered) => spoken.includes(offered))
     const listener = listeners.find(({ options }) => protocol !== undefined && options.protocols.includes(protocol))
     if (protocol === undefined || listener === undefined) {
       return Effect.fail(fail(new ProtocolRefused({ offered: [...target.protocols] })))
@@ -384,8 +383,7 @@ class MemoryConnection implements Connection, MemoryStreamOwner {
       return
     }
     if (link.cut()) {
-      this.#noticeSilence()
-      this.#other!.#noticeSilence()
+      this.#silence()
       return
     }
     // One timer for each piece, but each timer delivers the oldest piece: delays vary, the order does not.
@@ -394,7 +392,8 @@ class MemoryConnection implements Connection, MemoryStreamOwner {
     setTimeout(() => {
       this.timers--
       const next = this.#underWay.shift()
-      if (!link.cut()) next?.()
+      if (link.cut()) this.#silence()
+      else next?.()
     }, link.delayMillis())
   }
 
@@ -424,6 +423,11 @@ class MemoryConnection implements Connection, MemoryStreamOwner {
     if (acceptor !== undefined) acceptor(stream)
     else if (this.#arrived.length < ACCEPT_STREAMS) this.#arrived.push(stream)
     else stream.destroy()
+  }
+
+  #silence(): void {
+    this.#noticeSilence()
+    this.#other!.#noticeSilence()
   }
 
   /** Nothing passes any more: after the idle timeout this end knows. */

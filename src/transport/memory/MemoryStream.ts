@@ -23,6 +23,8 @@ export class MemoryStream extends Duplex implements TransportStream {
   #readDone = false
   #writeDone = false
   #stopped: StreamStopped | undefined
+  /** We stopped reading, so that no end will come that could close the stream. */
+  #unread = false
   /** A write of the other end that waits until there is room here. */
   #waiting: Written | undefined
   /** A write of our own that will not be answered any more. */
@@ -56,6 +58,7 @@ export class MemoryStream extends Duplex implements TransportStream {
   stop(code: number): void {
     if (this.#readDone) return
     this.#readDone = true
+    this.#unread = true
     this.#say((other) => other.#onStop(code))
     this.#accepted()
     if (this.writableFinished) this.destroy()
@@ -79,7 +82,7 @@ export class MemoryStream extends Duplex implements TransportStream {
       this.#say((other) => other.#onEnd())
     }
     finished()
-    if (this.#readDone && !this.readableEnded && this.readableLength === 0) this.destroy()
+    if (this.#unread) this.destroy()
   }
 
   override _destroy(error: Error | null, destroyed: (error: Error | null) => void): void {
@@ -136,8 +139,7 @@ export class MemoryStream extends Duplex implements TransportStream {
   }
 
   #onReset(code: number): void {
-    if (this.#readDone && !this.readableEnded && this.readableLength === 0) return
-    if (this.readableEnded) return
+    if (this.#readDone) return
     this.#readDone = true
     this.destroy(new StreamReset(code))
   }

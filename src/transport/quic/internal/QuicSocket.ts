@@ -133,7 +133,8 @@ export class QuicSocket implements ConnectionHost {
       { ...remote },
       config
     )
-    const connection = this.#add(new QuicConnection(this, native, false, remote, Date.now()), id)
+    const connection = new QuicConnection(this, native, false, remote, Date.now())
+    this.#add(connection, [text(id)])
     this.schedule(connection)
     return connection
   }
@@ -190,6 +191,7 @@ export class QuicSocket implements ConnectionHost {
     if (packet === undefined) return
     const word = { packet, to: connection.remote, until: Date.now() + CLOSED_ANSWER_MILLIS, answers: CLOSED_ANSWERS }
     for (const id of connection.ids) this.#lastWords.set(id, word)
+    this.#ticker ??= setInterval(this.#tick, TICK_MILLIS)
   }
 
   forget(connection: QuicConnection): void {
@@ -256,14 +258,30 @@ export class QuicSocket implements ConnectionHost {
       }
       const native = this.#native.Connection.accept(id, original, info.to, info.from, newcomers.config)
       const connection = new QuicConnection(this, native, true, info.from, Date.now())
-      native.recv(packet, info)
-      this.#add(connection, id)
-      this.#identify(connection, dialedId)
-      newcomers.arrived(connection)
-      this.schedule(connection)
+      this.#begin(connection, packet, info, [text(id), dialedId], newcomers)
     } catch {
       // Not the beginning of a connection.
     }
+  }
+
+  #begin(
+    connection: QuicConnection,
+    packet: Buffer,
+    info: ReceiveInfo,
+    ids: ReadonlyArray<string>,
+    newcomers: Newcomers
+  ): void {
+    for (const id of ids) connection.ids.add(id)
+    try {
+      connection.native.recv(packet, info)
+    } catch {
+      // Not QUIC at all, or a handshake that cannot succeed: then there is an alert to send.
+      if (connection.native.localError() !== null) this.sendLastWord(connection)
+      return
+    }
+    this.#add(connection, ids)
+    newcomers.arrived(connection)
+    this.schedule(connection)
   }
 
   #sendRetry(scid: Uint8Array, dcid: Uint8Array, address: string, to: SocketAddress.SocketAddress): void {
@@ -375,11 +393,10 @@ export class QuicSocket implements ConnectionHost {
 
   // ── bookkeeping ────────────────────────────────────────────────────────────────────────────────────────────────────
 
-  #add(connection: QuicConnection, id: Uint8Array): QuicConnection {
+  #add(connection: QuicConnection, ids: ReadonlyArray<string>): void {
     this.#connections.add(connection)
-    this.#identify(connection, text(id))
+    for (const id of ids) this.#identify(connection, id)
     this.#ticker ??= setInterval(this.#tick, TICK_MILLIS)
-    return connection
   }
 
   #identify(connection: QuicConnection, id: string): void {

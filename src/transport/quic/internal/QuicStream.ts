@@ -40,6 +40,8 @@ export class QuicStream extends Duplex implements TransportStream {
   /** What did not fit into the connection's send buffer yet. */
   pending: PendingWrite | undefined
   #stopped: StreamStopped | undefined
+  /** We stopped reading, so that no end will come that could close the stream. */
+  #unread = false
   readonly #owner: StreamOwner
 
   constructor(owner: StreamOwner, number: number) {
@@ -57,6 +59,7 @@ export class QuicStream extends Duplex implements TransportStream {
 
   stop(code: number): void {
     if (this.readDone) return
+    this.#unread = true
     this.#owner.giveUpRead(this, code)
     if (this.writableFinished) this.destroy()
   }
@@ -74,7 +77,7 @@ export class QuicStream extends Duplex implements TransportStream {
   override _final(finished: WriteCallback): void {
     this.#owner.finish(this, (error) => {
       finished(error)
-      if (this.readDone && !this.readableEnded && this.readableLength === 0) this.destroy()
+      if (this.#unread) this.destroy()
     })
   }
 
