@@ -3,7 +3,7 @@ import { Cause, Deferred, type Duration, Effect, Exit, FiberSet, Scope } from "e
 /**
  * Dials several ways at once and keeps the first that works (RFC 8305 §5): each starts `stagger` after the one before, or
  * at once when that has failed. The winner lives in the caller's Scope; the others are interrupted and closed. Fails with
- * every failure, in the order of `dials`, when none works.
+ * every failure, in the order of `dials`, when none works; a defect of one dial is a defect of the race.
  */
 export const race = Effect.fnUntraced(function* <A, E, R>(
   dials: ReadonlyArray<Effect.Effect<A, E, R | Scope.Scope>>,
@@ -11,14 +11,16 @@ export const race = Effect.fnUntraced(function* <A, E, R>(
 ) {
   const owner = yield* Effect.scope
   const won = yield* Deferred.make<A>()
-  const failures: Array<E> = []
+  const failures = new Map<number, E>()
+  let decided = false
 
   const attempt = (dial: Effect.Effect<A, E, R | Scope.Scope>, index: number) =>
     Effect.uninterruptibleMask((restore) =>
       Effect.gen(function* () {
         const scope = yield* Scope.make()
         const exit = yield* Effect.exit(restore(dial.pipe(Effect.provideService(Scope.Scope, scope))))
-        if (Exit.isSuccess(exit) && !(yield* Deferred.isDone(won))) {
+        if (Exit.isSuccess(exit) && !decided) {
+          decided = true
           yield* Scope.addFinalizer(owner, Scope.close(scope, Exit.void))
           yield* Deferred.succeed(won, exit.value)
           return
@@ -26,20 +28,24 @@ export const race = Effect.fnUntraced(function* <A, E, R>(
         yield* Scope.close(scope, exit)
         if (Exit.isSuccess(exit)) return
         if (!Cause.hasFails(exit.cause)) return yield* Effect.failCause(exit.cause as Cause.Cause<never>)
-        failures[index] = Cause.squash(exit.cause) as E
+        failures.set(index, Cause.squash(exit.cause) as E)
       })
     )
 
   const startAll = Effect.gen(function* () {
     const attempts = yield* FiberSet.make<void, never>()
-    for (const [index, dial] of dials.entries()) {
-      const failed = yield* Deferred.make<void>()
-      yield* FiberSet.run(attempts, attempt(dial, index).pipe(Effect.ensuring(Deferred.succeed(failed, undefined))))
-      if (index < dials.length - 1) yield* Effect.raceFirst(Effect.sleep(stagger), Deferred.await(failed))
-    }
-    yield* FiberSet.awaitEmpty(attempts)
-    if (yield* Deferred.isDone(won)) return yield* Deferred.await(won)
-    return yield* Effect.fail(failures)
+    const start = Effect.gen(function* () {
+      for (const [index, dial] of dials.entries()) {
+        const over = yield* Deferred.make<void>()
+        yield* FiberSet.run(attempts, attempt(dial, index).pipe(Effect.ensuring(Deferred.succeed(over, undefined))))
+        if (index < dials.length - 1) yield* Effect.raceFirst(Effect.sleep(stagger), Deferred.await(over))
+      }
+      yield* FiberSet.awaitEmpty(attempts)
+      if (decided) return yield* Deferred.await(won)
+      const inOrder = [...failures].sort(([a], [b]) => a - b).map(([, failure]) => failure)
+      return yield* Effect.fail(inOrder)
+    })
+    return yield* Effect.raceFirst(start, FiberSet.join(attempts) as Effect.Effect<never>)
   }).pipe(Effect.scoped)
 
   return yield* Effect.raceFirst(Deferred.await(won), startAll)

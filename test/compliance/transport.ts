@@ -394,6 +394,18 @@ export const transportCompliance = (name: string, subject: Subject): void => {
           assert.strictEqual((yield* readAll(accepted)).toString(), "second")
         }))
 
+      test("an end that comes a moment after the last bytes arrives, on each of 200 streams", () =>
+        Effect.gen(function* () {
+          const pair = yield* connected
+          yield* Effect.forkScoped(echoThenEnd(pair.theirs))
+          for (let round = 0; round < 200; round++) {
+            const opened = yield* pair.ours.open
+            opened.write("hello")
+            setTimeout(() => opened.end(), round % 3)
+            assert.strictEqual((yield* readAll(opened)).toString(), "hello")
+          }
+        }))
+
       test("a reset is told apart from an end, with its code", () =>
         Effect.gen(function* () {
           const [opened, accepted] = yield* Effect.flatMap(connected, stream)
@@ -569,6 +581,23 @@ export const transportCompliance = (name: string, subject: Subject): void => {
           )
           for (const [received, sent] of results) assert.strictEqual(received, sent)
         }))
+
+      test("an end arrives on each of 300 streams, though 5 % of the packets are lost", () =>
+        Effect.gen(function* () {
+          const pair = yield* connectedOver({ delayMillis: 1, loss: 0.05, reordering: 0.05 })
+          yield* Effect.forkScoped(echoThenEnd(pair.theirs))
+          yield* Effect.forEach(
+            Array.from({ length: 300 }, (_, round) => round),
+            (round) =>
+              Effect.gen(function* () {
+                const opened = yield* pair.ours.open
+                opened.write("hello")
+                setTimeout(() => opened.end(), round % 5)
+                assert.strictEqual((yield* readAll(opened)).toString(), "hello")
+              }),
+            { concurrency: 30, discard: true }
+          )
+        }))
     })
 
     describe("release", () => {
@@ -656,6 +685,21 @@ export const transportCompliance = (name: string, subject: Subject): void => {
           opened.end("echo")
           assert.strictEqual((yield* readAll(opened)).toString(), "echo")
         }))
+    })
+  })
+}
+
+/** Sends back what comes, and the end some milliseconds after the bytes. */
+const echoThenEnd = (connection: Connection) => {
+  let round = 0
+  return serveStreams(connection, (stream) => {
+    let text = ""
+    stream.on("data", (bytes) => {
+      text += bytes
+    })
+    stream.once("end", () => {
+      stream.write(text)
+      setTimeout(() => stream.end(), round++ % 4)
     })
   })
 }

@@ -7,6 +7,11 @@
  *
  * Life: opening → open → ended. `ended` is reported exactly once, with a reason, and takes every stream with it.
  *
+ * The end of a stream: quiche 0.18 takes a stream for complete as soon as all its bytes are acknowledged, whether its end
+ * was or not, and forgets it, with the end perhaps unsent or lost; the other side would wait for ever. So an end goes out
+ * together with the last bytes, or after they are acknowledged (`#finishing`); and once ours is sent, the other side's
+ * end is not read before ours has arrived (`endSentAt`).
+ *
  * Streams that were given up: quiche 0.18 frees a stream only when the end of both halves was seen, and forgets to when
  * the read half had been shut down before. So the rest of such a stream is read and dropped (`#discarded`); where the
  * other side must be told to stop, the stream is watched until it can be freed by one more frame (`#stopped`). A stream
@@ -24,7 +29,10 @@ import {
   BURST_REAPED,
   BURST_WRITERS,
   CLOSE_TEXT_BYTES,
-  DISCARD_MILLIS
+  DISCARD_MILLIS,
+  END_COPIES,
+  QUIET_MILLIS,
+  SETTLE_MILLIS
 } from "./limits.ts"
 import { type NativeConnection, SHUTDOWN_READ, SHUTDOWN_WRITE } from "./native.ts"
 import { QuicStream, type StreamOwner, type WriteCallback } from "./QuicStream.ts"
@@ -87,6 +95,12 @@ export class QuicConnection implements StreamOwner {
   readonly #discarded = new Map<number, number>()
   readonly #stopped = new Map<number, number>()
   readonly #reaped = new Set<number>()
+  /** Ends that wait for the bytes before them, with the time those were written. */
+  readonly #finishing = new Map<number, number>()
+  /** Counts writes; and how many there had been when all of them were last sent. */
+  #writes = 0
+  #writesSent = 0
+  #recheck: NodeJS.Timeout | undefined
   readonly #resets = new Map<number, { readonly code: number; readonly since: number }>()
   readonly #arrived: Array<QuicStream> = []
   readonly #acceptors: Array<(stream: QuicStream) => void> = []
@@ -111,6 +125,10 @@ export class QuicConnection implements StreamOwner {
 
   get ended(): boolean {
     return this.state === "ended"
+  }
+
+  get timers(): number {
+    return (this.timer === undefined ? 0 : 1) + (this.#recheck === undefined ? 0 : 1)
   }
 
   get streamCount(): number {
@@ -154,8 +172,9 @@ export class QuicConnection implements StreamOwner {
     if (this.#probes.length > 0) this.#answerProbes()
     // Any callback above may have ended the connection, and even closed the socket.
     if (this.ended) return false
-    if (this.#host.transmit(this, BURST_PACKETS)) more = true
+    if (this.#transmit()) more = true
     else if (this.#resets.size > 0) this.#reset()
+    if (this.#finishing.size > 0) this.#finishAcknowledged()
     if (this.#reaped.size > 0) this.#reap()
     this.#noticeEnd()
     return more && !this.ended
@@ -226,13 +245,14 @@ export class QuicConnection implements StreamOwner {
   finish(stream: QuicStream, finished: WriteCallback): void {
     if (!stream.writeDone) {
       this.#number(stream)
-      try {
-        this.native.streamSend(stream.number, EMPTY, true)
-      } catch (error) {
-        this.#writeFailed(stream, error)
-      }
       stream.writeDone = true
-      this.#host.schedule(this)
+      // Bytes that were not sent yet take the end with them.
+      if (stream.lastWrite === 0 || stream.lastWrite > this.#writesSent || this.#acknowledged(stream.lastWriteAt)) {
+        this.#sendEnd(stream.number)
+      } else {
+        this.#finishing.set(stream.number, stream.lastWriteAt)
+        this.#host.schedule(this)
+      }
     }
     finished()
   }
@@ -298,6 +318,9 @@ export class QuicConnection implements StreamOwner {
     this.#stopped.clear()
     this.#resets.clear()
     this.#reaped.clear()
+    this.#finishing.clear()
+    clearTimeout(this.#recheck)
+    this.#recheck = undefined
     this.#arrived.length = 0
     this.#acceptors.length = 0
     this.#openers.length = 0
@@ -336,13 +359,78 @@ export class QuicConnection implements StreamOwner {
         continue
       }
       if (stream.wantsData) {
-        if (this.#deliver(stream)) more = true
+        if (this.#endArrived(stream) && this.#deliver(stream)) more = true
       } else if (!stream.readDone && (number >> 2) % stride === this.#turns) {
         // A few of those that are not being read, in rotation: looking at thousands in each turn would cost too much.
         this.#noticeReset(stream)
       }
     }
     return more
+  }
+
+  #transmit(): boolean {
+    const writes = this.#writes
+    if (this.#host.transmit(this, BURST_PACKETS)) return true
+    this.#writesSent = writes
+    return false
+  }
+
+  /** Nothing is on its way that is not acknowledged: then quiche has no timer but that of the idle timeout. */
+  get #quiet(): boolean {
+    return (this.native.timeout() ?? 0) > QUIET_MILLIS
+  }
+
+  /** Whether what was sent at `since` has arrived: certainly on a quiet connection, else most likely after round trips. */
+  #acknowledged(since: number, roundTrips = 2): boolean {
+    if (this.#quiet) return true
+    return performance.now() - since > roundTrips * ((this.activePath()?.rtt ?? 0) + SETTLE_MILLIS)
+  }
+
+  #finishAcknowledged(): void {
+    for (const [number, writtenAt] of this.#finishing) {
+      if (!this.#acknowledged(writtenAt)) {
+        this.#lookAgain()
+        continue
+      }
+      this.#finishing.delete(number)
+      this.#sendEnd(number, this.#quiet ? 1 : END_COPIES)
+    }
+  }
+
+  /** Sends the end of a stream at once and before anything else, so that nothing can come between. */
+  #sendEnd(number: number, copies = 1): void {
+    const stream = this.#streams.get(number)
+    try {
+      this.native.streamPriority(number, 0, true)
+      for (let copy = 0; copy < copies; copy++) {
+        this.native.streamSend(number, EMPTY, true)
+        this.#transmit()
+      }
+    } catch (error) {
+      if (stream !== undefined) this.#writeFailed(stream, error)
+      return
+    }
+    if (stream !== undefined) stream.endSentAt = performance.now()
+    this.#host.schedule(this)
+  }
+
+  /** Whether our end, if it was sent, has arrived, so that the other side's may be read. */
+  #endArrived(stream: QuicStream): boolean {
+    if (stream.endSentAt === undefined) return true
+    if (!this.#acknowledged(stream.endSentAt, 4)) {
+      this.#lookAgain()
+      return false
+    }
+    stream.endSentAt = undefined
+    return true
+  }
+
+  /** Asks for a turn a little later, in case nothing else does. */
+  #lookAgain(): void {
+    this.#recheck ??= setTimeout(() => {
+      this.#recheck = undefined
+      this.#host.schedule(this)
+    }, SETTLE_MILLIS)
   }
 
   /** Reads for one stream; true when there may be more. */
@@ -494,8 +582,11 @@ export class QuicConnection implements StreamOwner {
     this.#number(stream)
     try {
       const sent = this.native.streamSend(stream.number, chunk, false)
-      if (sent !== null && sent > 0) this.#host.schedule(this)
-      return sent ?? 0
+      if (sent === null) return 0
+      stream.lastWrite = ++this.#writes
+      stream.lastWriteAt = performance.now()
+      this.#host.schedule(this)
+      return sent
     } catch (error) {
       this.#writeFailed(stream, error)
       return 0

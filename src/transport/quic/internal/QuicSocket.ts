@@ -119,7 +119,7 @@ export class QuicSocket implements ConnectionHost {
     let timers = this.#ticker === undefined ? 0 : 1
     for (const connection of this.#connections) {
       streams += connection.streamCount
-      if (connection.timer !== undefined) timers++
+      timers += connection.timers
     }
     return { connections: this.#connections.size, streams, timers }
   }

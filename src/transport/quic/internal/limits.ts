@@ -54,6 +54,18 @@ export const SOCKET_BUFFER_BYTES = 7 * 1024 * 1024
  */
 export const DISCARD_MILLIS = 2_000
 
+/** With a next timer further away than this, quiche waits for no acknowledgement: retransmission timers are shorter. */
+export const QUIET_MILLIS = 5_000
+
+/** Added to a round trip for what the other side and the event loop take, before something counts as acknowledged. */
+export const SETTLE_MILLIS = 5
+
+/**
+ * How often an end is sent when it is not certain that the bytes before it are acknowledged, each time in a packet of its
+ * own: quiche 0.18 may not send it again if it is lost then.
+ */
+export const END_COPIES = 3
+
 /** How long a closed connection answers late packets with its last word (RFC 9000 §10.2.1), and how often. */
 export const CLOSED_ANSWER_MILLIS = 3_000
 export const CLOSED_ANSWERS = 8
