@@ -32,7 +32,13 @@ export interface ClientOptions {
   readonly sources: ReadonlyMap<EndpointName, ClientEndpoint>
 }
 
-const never = (_: Connection): Effect.Effect<void> => Effect.never
+/** Only sources open streams: what comes in on the connection of a source is refused. */
+const refuseStreams = (connection: Connection): Effect.Effect<void> =>
+  connection.accept.pipe(
+    Effect.tap((stream) => Effect.sync(() => stream.destroy())),
+    Effect.forever,
+    Effect.ignore
+  )
 
 const runDestination = Effect.fnUntraced(function* (name: EndpointName, options: ClientEndpoint) {
   const { route, address, dialTimeout } = options
@@ -40,16 +46,16 @@ const runDestination = Effect.fnUntraced(function* (name: EndpointName, options:
   const endpoint = yield* Effect.flatMap(Peers, (peers) =>
     peers.endpoint({ name, role: "destination", route, onConnection })
   )
-  yield* untilRefused(endpoint)
+  return yield* untilRefused(endpoint)
 })
 
 const runSource = Effect.fnUntraced(function* (name: EndpointName, options: ClientEndpoint) {
   const { route, address, dialTimeout } = options
   const endpoint = yield* Effect.flatMap(Peers, (peers) =>
-    peers.endpoint({ name, role: "source", route, onConnection: never })
+    peers.endpoint({ name, role: "source", route, onConnection: refuseStreams })
   )
   yield* tcpSource(endpoint, { name, listen: address, dialTimeout })
-  yield* untilRefused(endpoint)
+  return yield* untilRefused(endpoint)
 })
 
 /** Says when control knows the endpoint, and runs until control refuses it. */

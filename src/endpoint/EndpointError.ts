@@ -25,7 +25,14 @@ export class ServiceUnreachable extends Schema.TaggedError<ServiceUnreachable>()
   }
 }
 
-export const EndpointReason = Schema.Union([ListenFailed, ServiceUnreachable])
+/** The user closed the connection before it was established. */
+export class UserGone extends Schema.TaggedError<UserGone>()("UserGone", {}) {
+  override get message() {
+    return "the user closed the connection before it was established"
+  }
+}
+
+export const EndpointReason = Schema.Union([ListenFailed, ServiceUnreachable, UserGone])
 
 export type EndpointReason = typeof EndpointReason.Type
 

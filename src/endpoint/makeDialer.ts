@@ -2,17 +2,19 @@
  * From a source to a destination: the best path is asked first, and the next one when it does not answer or refuses. A
  * path that is silent is told apart from a service that is slow by asking the path itself for a sign of life.
  */
-import { Clock, Duration, Effect, Exit, Option, Stream, SubscriptionRef } from "effect"
-import { choose } from "../peer/Paths.ts"
+import { Clock, Duration, Effect, Exit, Option, Scope, Stream, SubscriptionRef } from "effect"
+import { messageOptions } from "../peer/DirectLink.ts"
+import type { OpenPath } from "../peer/OpenPath.ts"
+import { type Choice, choose } from "../peer/Paths.ts"
 import { ConnectFailed, PeerError, PeerUnreachable } from "../peer/PeerError.ts"
 import type { LocalEndpoint } from "../peer/Peers.ts"
-import { messageOptions, type OpenPath, probeDeadline } from "../peer/RemotePeerActor.ts"
+import { probeDeadline } from "../peer/RemotePeerActor.ts"
 import { connectRequest, connectResponse } from "../protocol/Connect.ts"
 import { receive, send } from "../protocol/MessageStream.ts"
 import type { TransportStream } from "../transport/Transport.ts"
 
 export interface Connected {
-  /** User bytes, both ways. Belongs to the caller. */
+  /** User bytes, both ways. Destroyed with the Scope, if it is not over by then. */
   readonly stream: TransportStream
   readonly path: OpenPath
 }
@@ -20,89 +22,110 @@ export interface Connected {
 /** How long reaching the service may take, from the first try to its answer. */
 export const DEFAULT_DIAL_TIMEOUT = Duration.seconds(10)
 
+/** Nothing came back, which says nothing of the service: the path may answer again. */
+interface Silent {
+  readonly _tag: "Silent"
+  readonly message: string
+}
+
+interface NotTaken {
+  readonly _tag: "NotTaken"
+  readonly message: string
+}
+
+const silence: Silent = { _tag: "Silent", message: "it does not answer" }
+
 /** Makes the dialer of one source: it remembers which path was used last. */
 export const makeDialer = (endpoint: LocalEndpoint, dialTimeout: Duration.Duration = DEFAULT_DIAL_TIMEOUT) => {
   let last: number | undefined
 
-  /** The best path that was not tried yet; waits for one to open. */
-  const nextPath = Effect.fnUntraced(function* (tried: ReadonlySet<number>) {
-    const found = yield* SubscriptionRef.changes(endpoint.paths).pipe(
-      Stream.map((paths) =>
-        choose(
-          paths.filter(({ id }) => !tried.has(id)),
-          last
-        )
-      ),
-      Stream.filter((choice) => choice !== undefined),
-      Stream.runHead
+  const firstOf = <A>(decide: (paths: ReadonlyArray<OpenPath>) => A | undefined) =>
+    SubscriptionRef.changes(endpoint.paths).pipe(
+      Stream.map(decide),
+      Stream.filter((decided) => decided !== undefined),
+      Stream.runHead,
+      Effect.map(Option.getOrThrow)
     )
-    return Option.getOrThrow(found)
-  })
 
-  const attempt = Effect.fnUntraced(function* (path: OpenPath) {
-    const { connection } = path
-    const messages = messageOptions(connection)
-    const asked = Effect.gen(function* () {
-      const stream = yield* Effect.acquireRelease(connection.open, (stream, exit) =>
-        Effect.sync(() => {
-          if (Exit.isFailure(exit)) stream.destroy()
-        })
-      )
+  const ask = (path: OpenPath) =>
+    Effect.gen(function* () {
+      const messages = messageOptions(path.connection)
+      const stream = yield* Effect.acquireRelease(path.open, (stream) => Effect.sync(() => stream.destroy()), {
+        interruptible: true
+      })
       yield* send(stream, connectRequest, { _tag: "Connect", encryptions: [] }, messages)
       const answer = yield* receive(stream, connectResponse, messages)
       if (answer._tag === "Connected") return stream
-      stream.destroy()
-      return yield* Effect.fail({
-        message:
-          answer._tag === "Refused" ? `${answer.message} (code ${answer.code})` : "the answer is not a connect answer"
-      })
-    })
-    const silent = connection.probe.pipe(
+      const message =
+        answer._tag === "Refused" ? `${answer.message} (code ${answer.code})` : "the answer is not a connect answer"
+      return yield* Effect.fail<NotTaken>({ _tag: "NotTaken", message })
+    }).pipe(
+      // A stream that fails says something of the service only while its connection lives.
+      Effect.mapError((error): Silent | NotTaken =>
+        error._tag === "NotTaken" || path.connection.ended() === undefined
+          ? { _tag: "NotTaken", message: error.message }
+          : { _tag: "Silent", message: error.message }
+      )
+    )
+
+  /** Fails when the path itself does not answer. */
+  const listenFor = (path: OpenPath) =>
+    path.connection.probe.pipe(
       Effect.timeout(probeDeadline(path.roundTripMillis)),
       Effect.matchEffect({
         onSuccess: () => Effect.never,
-        onFailure: () => Effect.andThen(endpoint.missed(path), Effect.fail({ message: "it does not answer" }))
+        onFailure: () => Effect.andThen(path.doubted, Effect.fail(silence))
       })
     )
-    return yield* Effect.raceFirst(asked, silent)
-  }, Effect.scoped)
+
+  /** Fails when a path is not sure any more, and one opens that was not tried. */
+  const overtaken = (path: OpenPath, tried: ReadonlyMap<number, unknown>) =>
+    firstOf((paths) =>
+      !paths.some(({ id, state }) => id === path.id && state === "Open") &&
+      paths.some(({ id, state }) => !tried.has(id) && state === "Open")
+        ? silence
+        : undefined
+    ).pipe(Effect.flatMap(Effect.fail))
+
+  /** One path: a stream in the caller's Scope, or nothing left of the try. */
+  const attempt = (path: OpenPath, tried: ReadonlyMap<number, unknown>) =>
+    Effect.uninterruptibleMask((restore) =>
+      Effect.gen(function* () {
+        const scope = yield* Scope.fork(yield* Effect.scope)
+        const exit = yield* Effect.raceAllFirst([ask(path), listenFor(path), overtaken(path, tried)]).pipe(
+          Effect.provideService(Scope.Scope, scope),
+          restore,
+          Effect.exit
+        )
+        if (Exit.isFailure(exit)) yield* Scope.close(scope, exit)
+        return yield* exit
+      })
+    )
 
   return Effect.gen(function* () {
     const startedAt = yield* Clock.currentTimeMillis
-    const tried = new Set<number>()
+    const tried = new Map<number, Silent | NotTaken | undefined>()
     const causes: Array<string> = []
+    const mayTake = ({ id, state }: OpenPath) =>
+      !tried.has(id) || (state === "Open" && tried.get(id)?._tag === "Silent")
+
     const search = Effect.gen(function* () {
       while (true) {
-        const { order, reason } = yield* nextPath(tried)
-        const path = order[0]!
-        tried.add(path.id)
-        const result = yield* Effect.result(attempt(path))
+        const choice = yield* firstOf((paths) => choose(paths.filter(mayTake), last))
+        const path = choice.order[0]!
+        tried.set(path.id, undefined)
+        const result = yield* Effect.result(attempt(path, tried))
         if (result._tag === "Success") {
-          if (path.id !== last) {
-            yield* Effect.logInfo("path.selected").pipe(
-              Effect.annotateLogs({
-                endpoint: endpoint.name,
-                peer: path.peerId,
-                path: path.id,
-                address: path.address,
-                rttMillis: Math.round(path.roundTripMillis * 100) / 100,
-                reason,
-                ...(order.length > 1 && {
-                  others: order
-                    .slice(1)
-                    .map(({ address }) => address)
-                    .join(",")
-                })
-              })
-            )
-          }
+          if (path.id !== last) yield* Effect.annotateLogs(Effect.logInfo("path.selected"), explain(endpoint, choice))
           last = path.id
           return { stream: result.success, path } satisfies Connected
         }
+        tried.set(path.id, result.failure)
         causes.push(`${path.address}: ${result.failure.message}`)
+        // A refusal is an answer. After silence only, a path may still open that works.
         const untried = (yield* SubscriptionRef.get(endpoint.paths)).some(({ id }) => !tried.has(id))
-        // A refusal is an answer; silence is not, and a path that is about to open may be better.
-        if (!untried && result.failure.message !== "it does not answer") return yield* connectFailed(causes)
+        const refused = [...tried.values()].some((failure) => failure?._tag === "NotTaken")
+        if (refused && !untried) return yield* connectFailed(endpoint, causes)
       }
     })
     return yield* search.pipe(
@@ -110,7 +133,7 @@ export const makeDialer = (endpoint: LocalEndpoint, dialTimeout: Duration.Durati
         duration: dialTimeout,
         orElse: () =>
           Effect.gen(function* () {
-            if (causes.length > 0) return yield* connectFailed(causes)
+            if (causes.length > 0) return yield* connectFailed(endpoint, causes)
             const peers = (yield* SubscriptionRef.get(endpoint.peers))?.length ?? 0
             const afterMillis = (yield* Clock.currentTimeMillis) - startedAt
             return yield* new PeerError({
@@ -120,8 +143,30 @@ export const makeDialer = (endpoint: LocalEndpoint, dialTimeout: Duration.Durati
       })
     )
   })
+}
 
-  function connectFailed(causes: ReadonlyArray<string>) {
-    return Effect.fail(new PeerError({ reason: new ConnectFailed({ endpoint: endpoint.name, causes: [...causes] }) }))
+/** The latest causes are enough for a person. */
+const MAX_CAUSES = 8
+
+const connectFailed = (endpoint: LocalEndpoint, causes: ReadonlyArray<string>) =>
+  Effect.fail(
+    new PeerError({ reason: new ConnectFailed({ endpoint: endpoint.name, causes: causes.slice(-MAX_CAUSES) }) })
+  )
+
+/** The event of a choice: what was taken and why, and what was not. */
+const explain = (endpoint: LocalEndpoint, { order, reason }: Choice<OpenPath>) => {
+  const [path, ...others] = order
+  const told = ({ address, direction, state, roundTripMillis }: OpenPath) =>
+    `${address} ${direction} ${state === "Suspect" ? "suspect " : ""}${rounded(roundTripMillis)}ms`
+  return {
+    endpoint: endpoint.name,
+    peer: path!.peerId,
+    path: path!.id,
+    address: path!.address,
+    rttMillis: rounded(path!.roundTripMillis),
+    reason,
+    ...(others.length > 0 && { refused: others.map(told).join(", ") })
   }
 }
+
+const rounded = (millis: number) => Math.round(millis * 100) / 100

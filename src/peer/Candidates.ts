@@ -36,7 +36,7 @@ linkLocal.addSubnet("169.254.0.0", 16, "ipv4")
 /**
  * The candidates in order of promise, each once: loopback and our own subnets, then IPv6, then public IPv4, then private
  * networks that we are not in; last what most likely leads nowhere: an address that is also ours (a bridge that both
- * hosts have), link-local ones without a zone. Our own address and port are left out unless `toOurselves`.
+ * hosts have, or another client of this host, which the near addresses reach as well), link-local ones without a zone.
  */
 export const inOrderOfPromise = (
   candidates: ReadonlyArray<SocketAddress.SocketAddress>,

@@ -14,14 +14,15 @@ import type { DirectoryError } from "../directory/DirectoryError.ts"
 import type { EndpointName } from "../domain/EndpointName.ts"
 import type { Role } from "../domain/Role.ts"
 import { allowsDirect, type Route } from "../domain/Route.ts"
-import type { SocketAddress } from "../domain/SocketAddress.ts"
+import { format, type SocketAddress } from "../domain/SocketAddress.ts"
 import { Alpn } from "../protocol/Alpn.ts"
 import type { Peer, RemotePeer } from "../protocol/ClientControl.ts"
 import { ErrorCode } from "../protocol/ErrorCode.ts"
 import { type Connection, serve, TransportEndpoint } from "../transport/Transport.ts"
 import { Trust } from "../transport/Trust.ts"
 import { localCandidates, localInterfaces } from "./localCandidates.ts"
-import { makeRemotePeerActor, type OpenPath, type RemotePeerActor } from "./RemotePeerActor.ts"
+import type { OpenPath } from "./OpenPath.ts"
+import { makeRemotePeerActor, type RemotePeerActor } from "./RemotePeerActor.ts"
 
 export interface EndpointOptions {
   readonly name: EndpointName
@@ -38,8 +39,6 @@ export interface LocalEndpoint {
   readonly paths: SubscriptionRef.SubscriptionRef<ReadonlyArray<OpenPath>>
   /** Who announces the other side; undefined until control has answered. */
   readonly peers: SubscriptionRef.SubscriptionRef<ReadonlyArray<RemotePeer> | undefined>
-  /** Says that a path has not answered somebody who used it. */
-  readonly missed: (path: OpenPath) => Effect.Effect<void>
   /** Fails when control refuses the endpoint. */
   readonly refused: Effect.Effect<never, DirectoryError>
 }
@@ -69,15 +68,18 @@ const make = Effect.fnUntraced(function* (options: PeersOptions) {
   const expected = new Map<string, RemotePeerActor>()
 
   const directs = yield* SubscriptionRef.make<ReadonlyArray<SocketAddress>>([])
+  /** As control saw us last: it stays true for a while when control is away. */
+  let publicAddress: SocketAddress | undefined
   const look = Effect.gen(function* () {
     const status = yield* SubscriptionRef.get(directory.status)
+    if (status._tag === "Online") publicAddress = status.publicAddress
     const known = yield* SubscriptionRef.get(directs)
-    const seen = status._tag === "Online" ? [status.publicAddress] : known.slice(0, 1)
-    const now = [...seen, ...localCandidates(endpoint.address, localInterfaces())].slice(0, MAX_CANDIDATES)
+    const now = ownCandidates(publicAddress, localCandidates(endpoint.address, localInterfaces()))
     if (JSON.stringify(now) !== JSON.stringify(known)) yield* SubscriptionRef.set(directs, now)
-  })
+  }).pipe(Effect.catchDefect((defect) => Effect.logDebug("cannot list the addresses of this host", defect)))
   yield* Stream.merge(SubscriptionRef.changes(directory.status), Stream.tick(LOOK_EVERY)).pipe(
     Stream.runForEach(() => look),
+    Effect.tapCause((cause) => Effect.logDebug("address watch ended", cause)),
     Effect.forkScoped
   )
 
@@ -98,6 +100,10 @@ const make = Effect.fnUntraced(function* (options: PeersOptions) {
     Effect.forkScoped
   )
 
+  const refuse = (actor: RemotePeerActor) => {
+    for (const [key, other] of expected) if (other === actor) expected.delete(key)
+  }
+
   const open = Effect.fnUntraced(function* (local: EndpointOptions) {
     const { name, role, route } = local
     const identity = yield* issueClient
@@ -116,31 +122,39 @@ const make = Effect.fnUntraced(function* (options: PeersOptions) {
     const { peers, refused } = yield* directory.announce({ endpoint: name, role, peer })
 
     const paths = yield* SubscriptionRef.make<ReadonlyArray<OpenPath>>([])
+    const pathsOf = new Map<RemotePeerActor, ReadonlyArray<OpenPath>>()
+    const publish = Effect.suspend(() => SubscriptionRef.set(paths, [...pathsOf.values()].flat()))
     const remotes = yield* FiberMap.make<string>()
+    /** By certificates: who shows others is somebody else, and who shows the same is not, whatever control calls him. */
     const actors = new Map<string, RemotePeerActor>()
 
     /** Runs a remote peer from its first listing until nothing is left of it. */
-    const runPeer = Effect.fnUntraced(function* (first: RemotePeer, started: Deferred.Deferred<void>) {
-      const actor = yield* makeRemotePeerActor({
+    const runPeer = Effect.fnUntraced(function* (key: string, first: RemotePeer, started: Deferred.Deferred<void>) {
+      const actor: RemotePeerActor = yield* makeRemotePeerActor({
         peerId: first.id,
+        name,
+        role,
         endpoint,
         identity,
         handshakeTimeout: options.handshakeTimeout,
         onConnection: local.onConnection,
-        onPaths: (own) =>
-          SubscriptionRef.update(paths, (all) => [...all.filter(({ peerId }) => peerId !== first.id), ...own])
+        onPaths: (own) => {
+          pathsOf.set(actor, own)
+          return publish
+        }
       })
-      actors.set(first.id, actor)
+      actors.set(key, actor)
       yield* Deferred.succeed(started, undefined)
       yield* Effect.logInfo("peer.met")
       yield* Effect.addFinalizer(() =>
         Effect.gen(function* () {
-          if (actors.get(first.id) === actor) actors.delete(first.id)
-          for (const [key, other] of expected) if (other === actor) expected.delete(key)
-          yield* SubscriptionRef.update(paths, (all) => all.filter(({ peerId }) => peerId !== first.id))
+          if (actors.get(key) === actor) actors.delete(key)
+          refuse(actor)
+          pathsOf.delete(actor)
+          yield* publish
           // Listed again while it was ending: look at the list once more, now that there is room for a new actor.
           const listed = yield* SubscriptionRef.get(peers)
-          if (listed?.some(({ id }) => id === first.id)) yield* SubscriptionRef.set(peers, [...listed])
+          if (listed?.some((remote) => keyOf(remote) === key)) yield* SubscriptionRef.set(peers, [...listed])
         })
       )
       yield* actor.ended
@@ -148,21 +162,27 @@ const make = Effect.fnUntraced(function* (options: PeersOptions) {
     }, Effect.scoped)
 
     const onPeers = Effect.fnUntraced(function* (listed: ReadonlyArray<RemotePeer>) {
+      const keys = new Set(listed.map(keyOf))
       const ids = new Set(listed.map(({ id }) => id))
-      for (const [id, actor] of actors) if (!ids.has(id)) yield* actor.unlisted
+      for (const [key, actor] of actors) {
+        if (keys.has(key)) continue
+        refuse(actor)
+        yield* actor.unlisted({ replaced: ids.has(actor.peerId) })
+      }
       for (const remote of listed) {
-        if (!actors.has(remote.id)) {
+        const key = keyOf(remote)
+        if (!actors.has(key)) {
           const started = yield* Deferred.make<void>()
-          const running = runPeer(remote, started).pipe(
+          const running = runPeer(key, remote, started).pipe(
             Effect.tapCause((cause) => Effect.logDebug("peer ended", cause)),
             Effect.annotateLogs({ endpoint: name, role, peer: remote.id })
           )
-          yield* FiberMap.run(remotes, remote.id, running)
+          yield* FiberMap.run(remotes, key, running)
           yield* Deferred.await(started)
         }
-        const actor = actors.get(remote.id)
+        const actor = actors.get(key)
         if (actor === undefined) continue
-        expected.set(certificateKey(remote.peer.clientCertificate), actor)
+        if (allowsDirect(route)) expected.set(certificateKey(remote.peer.clientCertificate), actor)
         yield* actor.listed(allowsDirect(route) ? remote : withoutDirects(remote))
       }
     })
@@ -170,15 +190,10 @@ const make = Effect.fnUntraced(function* (options: PeersOptions) {
       Stream.filter((listed) => listed !== undefined),
       Stream.buffer({ capacity: 1, strategy: "sliding" }),
       Stream.runForEach(onPeers),
+      Effect.tapCause((cause) => Effect.logDebug("list of peers ended", cause)),
       Effect.forkScoped
     )
-    return {
-      name,
-      paths,
-      peers,
-      refused,
-      missed: (path) => actors.get(path.peerId)?.missed(path.id) ?? Effect.void
-    } satisfies LocalEndpoint
+    return { name, paths, peers, refused } satisfies LocalEndpoint
   })
 
   return Peers.of({ endpoint: open })
@@ -186,5 +201,17 @@ const make = Effect.fnUntraced(function* (options: PeersOptions) {
 
 /** What control takes at most. */
 const MAX_CANDIDATES = 64
+
+/** Each once, the public one first as other programs expect it. */
+const ownCandidates = (
+  publicAddress: SocketAddress | undefined,
+  local: ReadonlyArray<SocketAddress>
+): ReadonlyArray<SocketAddress> => {
+  const all = publicAddress === undefined ? local : [publicAddress, ...local]
+  return [...new Map(all.map((address) => [format(address), address])).values()].slice(0, MAX_CANDIDATES)
+}
+
+const keyOf = ({ peer }: RemotePeer): string =>
+  `${certificateKey(peer.clientCertificate)} ${certificateKey(peer.serverCertificate)}`
 
 const withoutDirects = (remote: RemotePeer): RemotePeer => ({ ...remote, peer: { ...remote.peer, directs: [] } })

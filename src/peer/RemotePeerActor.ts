@@ -2,33 +2,33 @@
  * One remote peer of one endpoint: the mailbox and fiber around `RemotePeerState`, the races it starts, and the paths
  * that are open, each with a fiber that asks for signs of life.
  *
- * A path's fibers and its connection live in a Scope of the path, below the Scope of the actor.
+ * A dialed connection lives in a Scope of its path, below the Scope of the actor; one that came in belongs to whoever
+ * accepted it, and is given back when the actor ends.
  */
-import { Deferred, Duration, Effect, Exit, FiberHandle, FiberSet, Option, Queue, Scope } from "effect"
+import { Cause, Deferred, Duration, Effect, Exit, FiberHandle, FiberSet, Option, Queue, Scope } from "effect"
 import type { Identity } from "../certs/Identity.ts"
+import type { EndpointName } from "../domain/EndpointName.ts"
+import type { Role } from "../domain/Role.ts"
 import * as SocketAddress from "../domain/SocketAddress.ts"
 import { backoff } from "../internal/backoff.ts"
-import { Alpn, frameWidth } from "../protocol/Alpn.ts"
+import { Alpn } from "../protocol/Alpn.ts"
 import type { RemotePeer } from "../protocol/ClientControl.ts"
-import { connectRequest, connectResponse } from "../protocol/Connect.ts"
 import { ErrorCode } from "../protocol/ErrorCode.ts"
-import { MAX_STRANGER_MESSAGE_BYTES } from "../protocol/Frame.ts"
-import { type MessageOptions, receiveWithin, send } from "../protocol/MessageStream.ts"
 import { race } from "../transport/race.ts"
 import type { Connection, Endpoint } from "../transport/Transport.ts"
 import { Trust } from "../transport/Trust.ts"
 import { inOrderOfPromise } from "./Candidates.ts"
+import { answerLiveness, checkLiveness } from "./DirectLink.ts"
 import { localInterfaces } from "./localCandidates.ts"
-import type { Direction, Path } from "./Paths.ts"
+import { type OpenPath, openPath } from "./OpenPath.ts"
+import type { Direction } from "./Paths.ts"
 import * as State from "./RemotePeerState.ts"
-
-/** A path with the connection it stands for. */
-export interface OpenPath extends Path {
-  readonly connection: Connection
-}
 
 export interface RemotePeerOptions {
   readonly peerId: string
+  readonly name: EndpointName
+  /** Our own side. */
+  readonly role: Role
   readonly endpoint: Endpoint
   readonly identity: Identity
   readonly handshakeTimeout: Duration.Duration
@@ -39,12 +39,12 @@ export interface RemotePeerOptions {
 }
 
 export interface RemotePeerActor {
+  readonly peerId: string
   readonly listed: (remote: RemotePeer) => Effect.Effect<void>
-  readonly unlisted: Effect.Effect<void>
+  /** `replaced`: control lists the same client with other certificates. */
+  readonly unlisted: (how: { readonly replaced: boolean }) => Effect.Effect<void>
   /** Takes in a connection that the peer dialed, until it ends. */
   readonly accept: (connection: Connection) => Effect.Effect<void>
-  /** Says that a path has not answered somebody who used it. */
-  readonly missed: (path: number) => Effect.Effect<void>
   /** Ends when nothing is left of the peer. */
   readonly ended: Effect.Effect<void>
 }
@@ -52,58 +52,49 @@ export interface RemotePeerActor {
 const MAILBOX = 256
 /** Between the candidates of one race. */
 const STAGGER = Duration.millis(25)
-const CHECK_DEADLINE = Duration.seconds(5)
 const PROBE_EVERY = Duration.seconds(2)
 const MIN_PROBE_DEADLINE_MILLIS = 1_000
-
-let nextPathId = 0
-
-export const messageOptions = (connection: Connection): MessageOptions => ({
-  width: frameWidth("direct", connection.protocol),
-  limit: MAX_STRANGER_MESSAGE_BYTES
-})
+/** Before a broken actor is given up, so that its successor cannot break at once as well. */
+const AFTER_DEFECT = Duration.seconds(1)
 
 /** How long a sign of life may take: four round trips, and never less than a second. */
 export const probeDeadline = (roundTripMillis: number) =>
   Duration.millis(Math.max(MIN_PROBE_DEADLINE_MILLIS, 4 * roundTripMillis))
 
+/** Starts the actor of a remote peer; it runs until the Scope ends. */
 export const makeRemotePeerActor = Effect.fnUntraced(function* (options: RemotePeerOptions) {
+  const { name, role, peerId } = options
   const scope = yield* Effect.scope
   const mailbox = yield* Effect.acquireRelease(Queue.bounded<State.Message>(MAILBOX), Queue.shutdown)
+  const closing = yield* Effect.acquireRelease(Deferred.make<void>(), (closing) => Deferred.succeed(closing, undefined))
   const racing = yield* FiberHandle.make()
   const fibers = yield* FiberSet.make()
-  const connections = new Map<number, Connection>()
+  const open = new Map<number, OpenPath>()
   const ended = yield* Deferred.make<void>()
   let pause = backoff()
-  let state = State.initial
+  let state = State.initial(role)
 
   const tell = (message: State.Message) => Effect.asVoid(Queue.offer(mailbox, message))
 
   /** A connection as a path, until it ends. */
   const usePath = Effect.fnUntraced(function* (connection: Connection, direction: Direction) {
-    const id = nextPathId++
-    const began = yield* connection.probe.pipe(
-      Effect.timeoutOption(Duration.seconds(2)),
-      Effect.orElseSucceed(() => Option.none<number>())
-    )
-    const roundTripMillis = Option.getOrElse(began, () => 2_000)
-    const address = SocketAddress.format(connection.remoteAddress())
-    const labels = { path: id, direction, address, rttMillis: Math.round(roundTripMillis * 100) / 100 }
-    connections.set(id, connection)
-    yield* tell({
-      _tag: "Opened",
-      path: { id, peerId: options.peerId, direction, address, state: "Open", roundTripMillis }
-    })
-    yield* Effect.logInfo("path.open").pipe(Effect.annotateLogs(labels))
-    const why = yield* Effect.raceAllFirst([
-      connection.closed,
-      Effect.andThen(options.onConnection(connection), connection.closed),
-      watch(connection, id, roundTripMillis)
-    ]).pipe(
+    const doubted = (path: number) => tell({ _tag: "Doubted", path })
+    const path = yield* openPath({ peerId, connection, direction, doubted })
+    const labels = { path: path.id, direction, address: path.address, rttMillis: rounded(path.roundTripMillis) }
+    open.set(path.id, path)
+    const why = yield* tell({ _tag: "Opened", path }).pipe(
+      Effect.andThen(Effect.annotateLogs(Effect.logInfo("path.open"), labels)),
+      Effect.andThen(
+        Effect.raceAllFirst([
+          connection.closed,
+          Effect.andThen(options.onConnection(connection), connection.closed),
+          watch(path)
+        ])
+      ),
       Effect.ensuring(
         Effect.suspend(() => {
-          connections.delete(id)
-          return tell({ _tag: "Closed", path: id })
+          open.delete(path.id)
+          return tell({ _tag: "Closed", path: path.id })
         })
       )
     )
@@ -111,60 +102,61 @@ export const makeRemotePeerActor = Effect.fnUntraced(function* (options: RemoteP
   })
 
   /** Asks for a sign of life every two seconds. */
-  const watch = Effect.fnUntraced(function* (connection: Connection, path: number, roundTripMillis: number) {
-    let last = roundTripMillis
+  const watch = Effect.fnUntraced(function* (path: OpenPath) {
+    let last = path.roundTripMillis
     while (true) {
       yield* Effect.sleep(PROBE_EVERY)
-      const answer = yield* connection.probe.pipe(
+      const answer = yield* path.connection.probe.pipe(
         Effect.timeoutOption(probeDeadline(last)),
         Effect.orElseSucceed(() => Option.none<number>())
       )
       if (Option.isSome(answer)) {
         last = answer.value
-        yield* tell({ _tag: "Answered", path, roundTripMillis: answer.value })
+        yield* tell({ _tag: "Answered", path: path.id, roundTripMillis: last, idle: path.streams() === 0 })
       } else {
-        yield* tell({ _tag: "Missed", path })
+        yield* Effect.logDebug("path.silent").pipe(Effect.annotateLogs({ path: path.id, address: path.address }))
+        yield* tell({ _tag: "Missed", path: path.id })
       }
     }
   })
 
-  const dialAll = Effect.fnUntraced(function* ({ race: number, remote }: { race: number; remote: RemotePeer }) {
-    const pathScope = yield* Scope.fork(scope)
-    const candidates = inOrderOfPromise(remote.peer.directs, localInterfaces())
-    const dials = candidates.map((address) =>
-      Effect.flatMap(
-        options.endpoint.dial({
-          address,
-          protocols: Alpn.direct,
-          identity: options.identity,
-          trust: Trust.pinned(remote.peer.serverCertificate),
-          timeout: options.handshakeTimeout
-        }),
-        (connection) => Effect.as(checkLiveness(connection), connection)
-      )
+  const dial = (remote: RemotePeer) => (address: SocketAddress.SocketAddress) =>
+    Effect.tap(
+      options.endpoint.dial({
+        address,
+        protocols: Alpn.direct,
+        identity: options.identity,
+        trust: Trust.pinned(remote.peer.serverCertificate),
+        timeout: options.handshakeTimeout
+      }),
+      checkLiveness
     )
-    const winner = yield* race(dials, STAGGER).pipe(
-      Effect.provideService(Scope.Scope, pathScope),
-      Effect.tapError((errors) =>
-        Effect.logDebug("race.lost").pipe(
-          Effect.annotateLogs(
-            Object.fromEntries(errors.map((error, at) => [SocketAddress.format(candidates[at]!), error.message]))
-          )
+
+  /** Whatever happens to it, a connection that won is a path or is closed. */
+  const dialAll = ({ race: number, remote }: { race: number; remote: RemotePeer }) =>
+    Effect.uninterruptibleMask((restore) =>
+      Effect.gen(function* () {
+        const pathScope = yield* Scope.fork(scope)
+        const candidates = inOrderOfPromise(remote.peer.directs, localInterfaces())
+        const winner = yield* race(candidates.map(dial(remote)), STAGGER).pipe(
+          Effect.provideService(Scope.Scope, pathScope),
+          Effect.tapError((errors) => {
+            const failures = errors.map(({ message }, at) => `${SocketAddress.format(candidates[at]!)}: ${message}`)
+            return Effect.annotateLogs(Effect.logDebug("race.lost"), { failures: failures.join("; ") })
+          }),
+          restore,
+          Effect.exit
         )
-      ),
-      Effect.exit
+        if (Exit.isSuccess(winner)) {
+          const path = usePath(winner.value, "outgoing").pipe(Effect.ensuring(Scope.close(pathScope, Exit.void)))
+          yield* FiberSet.run(fibers, restore(path))
+        } else {
+          yield* Scope.close(pathScope, Exit.void)
+          if (Cause.hasDies(winner.cause)) yield* Effect.logError("race.broken", winner.cause)
+        }
+        yield* restore(tell({ _tag: "RaceEnded", race: number, won: Exit.isSuccess(winner) }))
+      })
     )
-    if (Exit.isFailure(winner)) {
-      yield* Scope.close(pathScope, Exit.void)
-      yield* tell({ _tag: "RaceEnded", race: number, won: false })
-      return
-    }
-    yield* FiberSet.run(
-      fibers,
-      usePath(winner.value, "outgoing").pipe(Effect.ensuring(Scope.close(pathScope, Exit.void)))
-    )
-    yield* tell({ _tag: "RaceEnded", race: number, won: true })
-  })
 
   const perform = (action: State.Action): Effect.Effect<void> => {
     switch (action._tag) {
@@ -173,11 +165,14 @@ export const makeRemotePeerActor = Effect.fnUntraced(function* (options: RemoteP
       case "Pause":
         if (action.failures === 1) pause = backoff()
         return Effect.asVoid(FiberHandle.run(racing, Effect.andThen(pause, tell({ _tag: "PauseEnded" }))))
-      case "ClosePath":
-        return (
-          connections.get(action.path)?.close(ErrorCode.DirectKeepaliveClosed, "no answer to keep-alives") ??
-          Effect.void
-        )
+      case "ClosePath": {
+        const path = open.get(action.path)
+        if (path === undefined) return Effect.void
+        if (action.why === "dead") return path.connection.close(ErrorCode.DirectConnectionClosed, "no sign of life")
+        return path.streams() === 0
+          ? path.connection.close(ErrorCode.DirectKeepaliveClosed, "another link does as well")
+          : Effect.void
+      }
       case "End":
         return Effect.asVoid(Deferred.succeed(ended, undefined))
     }
@@ -191,52 +186,45 @@ export const makeRemotePeerActor = Effect.fnUntraced(function* (options: RemoteP
     if (next.paths !== before) {
       yield* options.onPaths(
         next.paths.flatMap((path) => {
-          const connection = connections.get(path.id)
-          return connection === undefined ? [] : [{ ...path, connection }]
+          const opened = open.get(path.id)
+          return opened === undefined ? [] : [{ ...opened, state: path.state, roundTripMillis: path.roundTripMillis }]
         })
       )
     }
     yield* Effect.forEach(actions, perform, { discard: true })
   }).pipe(
     Effect.forever,
-    Effect.tapCause((cause) => Effect.logDebug("peer actor ended", cause)),
+    Effect.tapDefect((defect) =>
+      Effect.logError("peer actor failed", defect).pipe(
+        Effect.andThen(Effect.sleep(AFTER_DEFECT)),
+        Effect.andThen(Deferred.succeed(ended, undefined))
+      )
+    ),
     Effect.forkScoped
   )
 
+  const accepted = Effect.fnUntraced(function* (connection: Connection) {
+    yield* answerLiveness(connection)
+    yield* usePath(connection, "incoming")
+  })
+
   return {
+    peerId,
     listed: (remote) => tell({ _tag: "Listed", remote }),
-    unlisted: tell({ _tag: "Unlisted" }),
+    unlisted: ({ replaced }) => tell({ _tag: "Unlisted", replaced }),
     accept: (connection) =>
-      answerLiveness(connection).pipe(
-        Effect.andThen(usePath(connection, "incoming")),
-        Effect.catch((error) => Effect.logDebug("incoming connection failed its check", error))
+      accepted(connection).pipe(
+        Effect.catch((error) => Effect.logDebug("incoming link failed its check", error.message)),
+        Effect.raceFirst(
+          Effect.andThen(
+            Deferred.await(closing),
+            connection.close(ErrorCode.DirectConnectionClosed, "the endpoint is closed")
+          )
+        ),
+        Effect.annotateLogs({ endpoint: name, role, peer: peerId })
       ),
-    missed: (path) => tell({ _tag: "Missed", path }),
     ended: Deferred.await(ended)
   } satisfies RemotePeerActor
 })
 
-/** The dialing end's half of the hello of a direct link: an empty request must be answered by an empty response. */
-const checkLiveness = Effect.fnUntraced(function* (connection: Connection) {
-  const messages = messageOptions(connection)
-  const stream = yield* connection.open
-  yield* send(stream, connectRequest, { _tag: "Check" }, messages)
-  const answer = yield* receiveWithin(stream, connectResponse, messages, CHECK_DEADLINE)
-  stream.end().resume()
-  if (answer._tag === "Checked") return
-  yield* connection.close(ErrorCode.ConnectionCheckFailed, "the liveness check was not answered")
-  return yield* Effect.fail({ message: "the liveness check failed" })
-})
-
-/** The listening end's half. */
-const answerLiveness = Effect.fnUntraced(function* (connection: Connection) {
-  const messages = messageOptions(connection)
-  const stream = yield* connection.accept.pipe(Effect.timeout(CHECK_DEADLINE))
-  const request = yield* receiveWithin(stream, connectRequest, messages, CHECK_DEADLINE)
-  if (request._tag !== "Check") {
-    yield* connection.close(ErrorCode.ConnectionCheckFailed, "a liveness check was expected first")
-    return yield* Effect.fail({ message: "a liveness check was expected first" })
-  }
-  yield* send(stream, connectResponse, { _tag: "Checked" }, messages)
-  stream.end().resume()
-})
+const rounded = (millis: number) => Math.round(millis * 100) / 100

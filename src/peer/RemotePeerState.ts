@@ -2,35 +2,56 @@
  * What is known of one remote peer of one endpoint, and what to do about it. Pure: the actor that runs it only receives
  * messages and performs actions.
  *
- * - Dial whenever there is no path that answers, unless a race is running; a new address or a new certificate starts the
- *   race anew at once, a failed race is repeated after a growing pause.
- * - A path that misses a probe is suspect, and open again with the next answer; after three misses it is closed.
+ * A peer is its certificates: with others it is another peer, with a state of its own.
+ *
+ * - Dial whenever there is no path that answers, unless a race is running; a new address starts the race anew at once.
+ *   After a race that failed, or whose path ended before it had answered once, there is a growing pause.
+ * - A path that misses a probe, or whose user heard nothing, is suspect, and open again with the next answer.
+ * - After three misses it is closed if another path answers: the network is there, so the path is dead. When nothing
+ *   answers, the network may be away for a moment, and the transport's idle timeout decides.
+ * - When the same client is listed with other certificates, its old paths are suspect until they answer again: it may
+ *   have been restarted.
+ * - Both sides dial, so there may be a path and a spare. More of one direction (after a suspicion that was wrong) are
+ *   closed by the source, which knows that they carry nothing; by one side only, so that none is left by mistake.
  * - That control forgets the peer ends the dialing, not the paths; without paths nothing is left of the peer.
  */
+import type { Role } from "../domain/Role.ts"
 import type { RemotePeer } from "../protocol/ClientControl.ts"
 import type { Path } from "./Paths.ts"
 
 export interface TrackedPath extends Path {
+  /** Probes in a row without an answer. */
   readonly missed: number
+  /** It has answered at least once since it was opened. */
+  readonly proven: boolean
+  /** It carried no stream of ours at its last answer. */
+  readonly idle: boolean
 }
 
 export interface RemotePeerState {
+  /** Our own side of the endpoint. */
+  readonly role: Role
   /** Undefined once control does not list the peer any more. */
   readonly remote: RemotePeer | undefined
   readonly paths: ReadonlyArray<TrackedPath>
   /** Which race is running; undefined when none is. */
   readonly race: number | undefined
   readonly races: number
-  /** Races that have failed in a row. */
+  /** Races in a row that came to nothing. */
   readonly failures: number
 }
 
 export type Message =
   | { readonly _tag: "Listed"; readonly remote: RemotePeer }
-  | { readonly _tag: "Unlisted" }
+  /** Control does not list the peer any more; `replaced`: it lists the same client with other certificates. */
+  | { readonly _tag: "Unlisted"; readonly replaced: boolean }
   | { readonly _tag: "Opened"; readonly path: Path }
-  | { readonly _tag: "Answered"; readonly path: number; readonly roundTripMillis: number }
+  /** A probe was answered; `idle`: the path carries no stream that we opened. */
+  | { readonly _tag: "Answered"; readonly path: number; readonly roundTripMillis: number; readonly idle: boolean }
+  /** A probe of the path itself was not answered. */
   | { readonly _tag: "Missed"; readonly path: number }
+  /** Somebody who used the path heard nothing. */
+  | { readonly _tag: "Doubted"; readonly path: number }
   | { readonly _tag: "Closed"; readonly path: number }
   | { readonly _tag: "RaceEnded"; readonly race: number; readonly won: boolean }
   | { readonly _tag: "PauseEnded" }
@@ -40,13 +61,20 @@ export type Action =
   | { readonly _tag: "Race"; readonly race: number; readonly remote: RemotePeer }
   /** Send `PauseEnded` after a pause for this many failures. */
   | { readonly _tag: "Pause"; readonly failures: number }
-  | { readonly _tag: "ClosePath"; readonly path: number }
+  | { readonly _tag: "ClosePath"; readonly path: number; readonly why: "dead" | "surplus" }
   /** Nothing is left: the actor ends. */
   | { readonly _tag: "End" }
 
-export const initial: RemotePeerState = { remote: undefined, paths: [], race: undefined, races: 0, failures: 0 }
+export const initial = (role: Role): RemotePeerState => ({
+  role,
+  remote: undefined,
+  paths: [],
+  race: undefined,
+  races: 0,
+  failures: 0
+})
 
-const MISSES_UNTIL_CLOSED = 3
+const MISSES_UNTIL_DEAD = 3
 
 export const step = (
   state: RemotePeerState,
@@ -56,43 +84,52 @@ export const step = (
     case "Listed": {
       const { remote } = message
       const before = state.remote
-      const renewed = before !== undefined && !sameCertificates(before, remote)
-      const listed = { ...state, remote, ...(renewed && { paths: state.paths.map(suspected) }) }
-      const moved = before === undefined || renewed || !sameDirects(before, remote)
+      const listed = { ...state, remote }
+      const moved = before === undefined || !sameDirects(before, remote)
       return moved && !answers(listed) ? startRace({ ...listed, failures: 0 }) : [listed, []]
     }
     case "Unlisted":
-      return endWhenEmpty({ ...state, remote: undefined }, [])
-    case "Opened":
-      return [{ ...state, paths: [...state.paths, { ...message.path, missed: 0 }], failures: 0 }, []]
-    case "Answered":
-      return [
-        updatePath(state, message.path, (path) => ({
-          ...path,
-          state: "Open",
-          missed: 0,
-          roundTripMillis: smoothed(path.roundTripMillis, message.roundTripMillis)
-        })),
+      return endWhenEmpty(
+        { ...state, remote: undefined, paths: message.replaced ? state.paths.map(suspected) : state.paths },
         []
-      ]
+      )
+    case "Opened":
+      return [{ ...state, paths: [...state.paths, { ...message.path, missed: 0, proven: false, idle: false }] }, []]
+    case "Answered": {
+      const next = updatePath(state, message.path, (path) => ({
+        ...path,
+        state: "Open",
+        missed: 0,
+        proven: true,
+        idle: message.idle,
+        roundTripMillis: smoothed(path.roundTripMillis, message.roundTripMillis)
+      }))
+      const path = next.paths.find(({ id }) => id === message.path)
+      if (path === undefined) return [state, []]
+      const close: ReadonlyArray<Action> = isSurplus(next, path)
+        ? [{ _tag: "ClosePath", path: path.id, why: "surplus" }]
+        : []
+      return [{ ...next, failures: 0 }, close]
+    }
     case "Missed": {
       const missed = updatePath(state, message.path, (path) => ({ ...suspected(path), missed: path.missed + 1 }))
-      const path = missed.paths.find(({ id }) => id === message.path)
-      const close: ReadonlyArray<Action> =
-        path !== undefined && path.missed >= MISSES_UNTIL_CLOSED ? [{ _tag: "ClosePath", path: path.id }] : []
-      return dialWhenSilent(missed, close)
+      return dialWhenSilent(missed, closeDead(missed))
     }
+    case "Doubted":
+      return dialWhenSilent(updatePath(state, message.path, suspected), [])
     case "Closed": {
-      const paths = state.paths.filter(({ id }) => id !== message.path)
-      const [next, actions] = dialWhenSilent({ ...state, paths }, [])
-      return endWhenEmpty(next, actions)
+      const closed = state.paths.find(({ id }) => id === message.path)
+      if (closed === undefined) return [state, []]
+      const next = { ...state, paths: state.paths.filter((path) => path !== closed) }
+      if (next.remote === undefined) return endWhenEmpty(next, [])
+      if (closed.proven || answers(next) || next.race !== undefined) return dialWhenSilent(next, [])
+      return pause(next)
     }
     case "RaceEnded": {
       if (message.race !== state.race) return [state, []]
       const ended = { ...state, race: undefined }
       if (message.won || answers(ended)) return [ended, []]
-      const failures = state.failures + 1
-      return [{ ...ended, failures }, [{ _tag: "Pause", failures }]]
+      return pause(ended)
     }
     case "PauseEnded":
       return dialWhenSilent(state, [])
@@ -115,6 +152,30 @@ const dialWhenSilent = (
   return [next, [...actions, ...more]]
 }
 
+const pause = (state: RemotePeerState): readonly [RemotePeerState, ReadonlyArray<Action>] => {
+  const failures = state.failures + 1
+  return [{ ...state, failures }, [{ _tag: "Pause", failures }]]
+}
+
+const closeDead = (state: RemotePeerState): ReadonlyArray<Action> =>
+  answers(state)
+    ? state.paths
+        .filter(({ missed }) => missed >= MISSES_UNTIL_DEAD)
+        .map(({ id }) => ({ _tag: "ClosePath", path: id, why: "dead" }))
+    : []
+
+/** Another path of the same direction does as well, and this one carries nothing. */
+const isSurplus = ({ role, paths }: RemotePeerState, path: TrackedPath): boolean =>
+  role === "source" &&
+  path.idle &&
+  paths.some(
+    (other) =>
+      other !== path &&
+      other.direction === path.direction &&
+      other.state === "Open" &&
+      (other.id < path.id || (other.proven && !other.idle))
+  )
+
 const endWhenEmpty = (
   state: RemotePeerState,
   actions: ReadonlyArray<Action>
@@ -133,10 +194,6 @@ const suspected = (path: TrackedPath): TrackedPath => ({ ...path, state: "Suspec
 
 /** Like TCP's estimate (RFC 6298 §2): an eighth of each new sample. */
 const smoothed = (before: number, sample: number): number => before + (sample - before) / 8
-
-const sameCertificates = (a: RemotePeer, b: RemotePeer): boolean =>
-  Buffer.from(a.peer.serverCertificate).equals(b.peer.serverCertificate) &&
-  Buffer.from(a.peer.clientCertificate).equals(b.peer.clientCertificate)
 
 const sameDirects = (a: RemotePeer, b: RemotePeer): boolean =>
   JSON.stringify(a.peer.directs) === JSON.stringify(b.peer.directs)

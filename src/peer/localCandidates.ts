@@ -8,15 +8,17 @@ export const localInterfaces = (): ReadonlyArray<LocalInterface> =>
 
 /**
  * @param bound where the socket is bound: a wildcard stands for every address of its families
- * @returns no loopback, and no link-local IPv6 address, which is of no use to others without its zone
+ * @returns no link-local IPv6 address, which is of no use to others without its zone, and loopback only when there is
+ *   nothing else
  */
 export const localCandidates = (
   bound: SocketAddress,
   interfaces: ReadonlyArray<LocalInterface>
 ): ReadonlyArray<SocketAddress> => {
   if (bound.host !== "::" && bound.host !== "0.0.0.0") return [bound]
-  return interfaces
-    .filter(({ address, internal }) => !internal && !address.startsWith("fe80:"))
+  const usable = interfaces
+    .filter(({ address }) => !address.startsWith("fe80:"))
     .filter(({ address }) => bound.host === "::" || !address.includes(":"))
-    .map(({ address }) => ({ host: address, port: bound.port }))
+  const outward = usable.filter(({ internal }) => !internal)
+  return (outward.length > 0 ? outward : usable).map(({ address }) => ({ host: address, port: bound.port }))
 }

@@ -8,12 +8,12 @@ import { Duration, Effect, FiberSet } from "effect"
 import type { EndpointName } from "../../domain/EndpointName.ts"
 import * as SocketAddress from "../../domain/SocketAddress.ts"
 import { connectTcp, type HostPort } from "../../internal/tcp.ts"
-import { messageOptions } from "../../peer/RemotePeerActor.ts"
+import { messageOptions } from "../../peer/DirectLink.ts"
 import { connectRequest, connectResponse } from "../../protocol/Connect.ts"
 import { ErrorCode } from "../../protocol/ErrorCode.ts"
 import { receiveWithin, send } from "../../protocol/MessageStream.ts"
 import type { Connection, TransportStream } from "../../transport/Transport.ts"
-import { EndpointError, ServiceUnreachable } from "../EndpointError.ts"
+import { EndpointError, ServiceUnreachable, UserGone } from "../EndpointError.ts"
 import { join } from "../join.ts"
 import { DEFAULT_DIAL_TIMEOUT } from "../makeDialer.ts"
 
@@ -31,9 +31,14 @@ export const tcpDestination = (options: TcpDestinationOptions) => {
   const address = SocketAddress.format({ host: service.host || "localhost", port: service.port })
   const unreachable = (code: string) => new EndpointError({ reason: new ServiceUnreachable({ address, code }) })
 
-  const dialService = connectTcp(service).pipe(
-    Effect.mapError((error) => unreachable(error.code ?? error.message)),
-    Effect.timeoutOrElse({ duration: dialTimeout, orElse: () => Effect.fail(unreachable("timed out")) })
+  const dialService = Effect.acquireRelease(
+    connectTcp(service).pipe(
+      Effect.tap((socket) => Effect.sync(() => socket.on("error", () => {}))),
+      Effect.mapError((error) => unreachable(error.code ?? error.message)),
+      Effect.timeoutOrElse({ duration: dialTimeout, orElse: () => Effect.fail(unreachable("timed out")) })
+    ),
+    (socket) => Effect.sync(() => socket.destroyed || socket.resetAndDestroy()),
+    { interruptible: true }
   )
 
   const serveStream = Effect.fnUntraced(function* (connection: Connection, stream: TransportStream) {
@@ -44,7 +49,7 @@ export const tcpDestination = (options: TcpDestinationOptions) => {
       stream.end().resume()
       return
     }
-    const socket = yield* dialService.pipe(
+    const reached = dialService.pipe(
       Effect.tapError((error) => {
         const refused = { _tag: "Refused", code: ErrorCode.DestinationDialFailed, message: error.message } as const
         return Effect.andThen(
@@ -53,12 +58,10 @@ export const tcpDestination = (options: TcpDestinationOptions) => {
         )
       })
     )
-    socket.on("error", () => {})
-    yield* send(stream, connectResponse, { _tag: "Connected", proxy: "none", encryption: "none" }, messages).pipe(
-      Effect.onError(() => Effect.sync(() => socket.resetAndDestroy()))
-    )
+    const socket = yield* Effect.raceFirst(reached, gone(stream))
+    yield* send(stream, connectResponse, { _tag: "Connected", proxy: "none", encryption: "none" }, messages)
     yield* join(stream, socket)
-  })
+  }, Effect.scoped)
 
   const serveConnection = Effect.fnUntraced(function* (connection: Connection) {
     const streams = yield* FiberSet.make<void, never>()
@@ -78,6 +81,15 @@ export const tcpDestination = (options: TcpDestinationOptions) => {
 
   return (connection: Connection): Effect.Effect<void> => Effect.ignore(serveConnection(connection))
 }
+
+/** Fails when the source gives the stream up: then nobody waits for the service any more. */
+const gone = (stream: TransportStream): Effect.Effect<never, EndpointError> =>
+  Effect.callback((resume) => {
+    const closed = () => resume(Effect.fail(new EndpointError({ reason: new UserGone() })))
+    if (stream.destroyed) closed()
+    else stream.once("close", closed)
+    return Effect.sync(() => stream.off("close", closed))
+  })
 
 /** What is left of a stream when nobody needs it: an answer may still be on its way, so it is ended, not cut. */
 const leave = (stream: TransportStream): void => {

@@ -5,7 +5,7 @@ import type { EndpointName } from "../../domain/EndpointName.ts"
 import * as SocketAddress from "../../domain/SocketAddress.ts"
 import { type HostPort, listenTcp } from "../../internal/tcp.ts"
 import type { LocalEndpoint } from "../../peer/Peers.ts"
-import { EndpointError, ListenFailed } from "../EndpointError.ts"
+import { EndpointError, ListenFailed, UserGone } from "../EndpointError.ts"
 import { join } from "../join.ts"
 import { makeDialer } from "../makeDialer.ts"
 
@@ -23,6 +23,7 @@ export const tcpSource = Effect.fnUntraced(function* (endpoint: LocalEndpoint, o
   const dial = makeDialer(endpoint, options.dialTimeout)
   const runConnection = yield* FiberSet.makeRuntime<never, void, never>()
   let waiting = 0
+  let refusing = false
 
   const carry = Effect.fnUntraced(function* (socket: Socket) {
     waiting++
@@ -30,18 +31,28 @@ export const tcpSource = Effect.fnUntraced(function* (endpoint: LocalEndpoint, o
       Effect.ensuring(
         Effect.sync(() => {
           waiting--
+          if (waiting < MAX_WAITING / 2) refusing = false
         })
       )
     )
     yield* join(socket, stream)
-  })
+  }, Effect.scoped)
+
+  /** Said once each time that it begins: whoever floods us shall not flood the log. */
+  const refuse = (socket: Socket) => {
+    socket.resetAndDestroy()
+    if (refusing) return
+    refusing = true
+    runConnection(
+      Effect.logWarning("connections.refused").pipe(
+        Effect.annotateLogs({ endpoint: options.name, waiting, reason: "too many wait for the destination" })
+      )
+    )
+  }
 
   const server = yield* listenTcp(options.listen, (socket) => {
     socket.on("error", () => {})
-    if (waiting >= MAX_WAITING) {
-      socket.resetAndDestroy()
-      return
-    }
+    if (waiting >= MAX_WAITING) return refuse(socket)
     runConnection(
       carry(socket).pipe(
         Effect.catch((error) => Effect.logWarning("connection.failed", error.message)),
@@ -70,9 +81,9 @@ export const tcpSource = Effect.fnUntraced(function* (endpoint: LocalEndpoint, o
 })
 
 /** Fails when the user goes away before there is a tunnel. */
-const gone = (socket: Socket): Effect.Effect<never, { readonly message: string }> =>
+const gone = (socket: Socket): Effect.Effect<never, EndpointError> =>
   Effect.callback((resume) => {
-    const closed = () => resume(Effect.fail({ message: "the user closed the connection before it was established" }))
+    const closed = () => resume(Effect.fail(new EndpointError({ reason: new UserGone() })))
     if (socket.destroyed) closed()
     else socket.once("close", closed)
     return Effect.sync(() => socket.off("close", closed))

@@ -1,0 +1,60 @@
+/** A path with the connection behind it, and a count of the streams that we opened on it. */
+import { Duration, Effect, Option } from "effect"
+import * as SocketAddress from "../domain/SocketAddress.ts"
+import type { Connection, TransportStream } from "../transport/Transport.ts"
+import type { TransportError } from "../transport/TransportError.ts"
+import type { Direction, Path } from "./Paths.ts"
+
+export interface OpenPath extends Path {
+  readonly connection: Connection
+  /** Opens a stream on the connection, counted until it is closed. */
+  readonly open: Effect.Effect<TransportStream, TransportError>
+  /** How many streams of ours are open. */
+  readonly streams: () => number
+  /** To be run by whoever used the path and heard nothing. */
+  readonly doubted: Effect.Effect<void>
+}
+
+/** A link whose round trip the handshake has not told is measured, for this long at most. */
+const FIRST_SAMPLE = Duration.seconds(2)
+
+let nextId = 0
+
+/** Makes a path of a connection that has passed its check. */
+export const openPath = Effect.fnUntraced(function* (options: {
+  readonly peerId: string
+  readonly connection: Connection
+  readonly direction: Direction
+  readonly doubted: (path: number) => Effect.Effect<void>
+}) {
+  const { peerId, connection, direction } = options
+  const measured = connection.traffic().roundTripMillis
+  const roundTripMillis =
+    measured ??
+    (yield* connection.probe.pipe(
+      Effect.timeoutOption(FIRST_SAMPLE),
+      Effect.orElseSucceed(() => Option.none<number>()),
+      Effect.map(Option.getOrElse(() => Duration.toMillis(FIRST_SAMPLE)))
+    ))
+  let streams = 0
+  const count = (stream: TransportStream) => {
+    streams++
+    stream.once("close", () => {
+      streams--
+    })
+  }
+  const id = nextId++
+  const path: OpenPath = {
+    id,
+    peerId,
+    direction,
+    address: SocketAddress.format(connection.remoteAddress()),
+    state: "Open",
+    roundTripMillis,
+    connection,
+    open: Effect.tap(connection.open, (stream) => Effect.sync(() => count(stream))),
+    streams: () => streams,
+    doubted: options.doubted(id)
+  }
+  return path
+})

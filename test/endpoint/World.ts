@@ -1,0 +1,187 @@
+/** A control server, clients and services in one process, over any transport, with the events that they log. */
+import { once } from "node:events"
+import { type AddressInfo, connect, createServer, type Socket } from "node:net"
+import { Cause, Data, Duration, Effect, Exit, Fiber, Layer, Logger, Redacted, References, Scope } from "effect"
+import { makeAuthority } from "../../src/certs/Authority.ts"
+import { ControlServer } from "../../src/directory/server/ControlServer.ts"
+import type { EndpointName } from "../../src/domain/EndpointName.ts"
+import { Client, type ClientEndpoint } from "../../src/endpoint/Client.ts"
+import type { Transport } from "../../src/transport/Transport.ts"
+import type { TransportError } from "../../src/transport/TransportError.ts"
+import { Trust } from "../../src/transport/Trust.ts"
+
+/** Something that was logged. */
+export interface Event {
+  readonly message: string
+  readonly detail: unknown
+  readonly fields: Readonly<Record<string, unknown>>
+}
+
+export class TookTooLong extends Data.TaggedError("TookTooLong")<{ readonly detail: string }> {
+  override get message() {
+    return this.detail
+  }
+}
+
+export interface Endpoints {
+  /** Port of the service by name of the endpoint. */
+  readonly destinations?: Readonly<Record<string, number>>
+  readonly sources?: ReadonlyArray<string>
+  readonly dialTimeout?: Duration.Duration
+}
+
+export interface RunningClient {
+  readonly events: ReadonlyArray<Event>
+  /** Waits for an event. */
+  readonly says: (message: string, fields?: Readonly<Record<string, unknown>>) => Effect.Effect<Event, TookTooLong>
+  /** Where a source listens. */
+  readonly port: (endpoint: string) => Effect.Effect<number, TookTooLong>
+  readonly stop: Effect.Effect<void>
+}
+
+const WITHIN = Duration.seconds(12)
+
+/** A control server; the clients of `client` live in the Scope that they are started in. */
+export const makeWorld = Effect.fnUntraced(function* (transport: Layer.Layer<Transport, TransportError>) {
+  const authority = yield* makeAuthority()
+  const identity = yield* authority.issueServer(["127.0.0.1"])
+  const provided = yield* Layer.build(transport)
+  let server = { host: "127.0.0.1", port: 0 }
+  let serverScope = yield* Scope.make()
+  yield* Effect.addFinalizer(() => Scope.close(serverScope, Exit.void))
+
+  const start = Effect.gen(function* () {
+    serverScope = yield* Scope.make()
+    const [address] = yield* ControlServer.start({
+      ingresses: [{ address: server, identity }],
+      tokens: [Redacted.make("token")],
+      endpointExpiry: Duration.seconds(30)
+    }).pipe(Effect.provideService(Scope.Scope, serverScope), Effect.provide(provided), Effect.provide(silent))
+    server = address!
+  })
+  yield* start
+
+  const client = Effect.fnUntraced(function* (endpoints: Endpoints) {
+    const events: Array<Event> = []
+    const waiting = new Set<() => void>()
+    const log = Logger.make<unknown, void>(({ message, fiber }) => {
+      const [first, detail] = Array.isArray(message) ? message : [message]
+      events.push({ message: String(first), detail, fields: fiber.getRef(References.CurrentLogAnnotations) })
+      for (const look of waiting) look()
+    })
+    const option = (port: number): ClientEndpoint => ({
+      route: "any",
+      address: { host: "127.0.0.1", port },
+      dialTimeout: endpoints.dialTimeout
+    })
+    const named = (names: ReadonlyArray<readonly [string, number]>) =>
+      new Map(names.map(([name, port]) => [name as EndpointName, option(port)]))
+    const fiber = yield* Client.run({
+      server,
+      trust: Trust.authorities("127.0.0.1", [authority.certificatePem]),
+      token: Redacted.make("token"),
+      metadata: "test",
+      buildVersion: "test",
+      directAddress: { host: "127.0.0.1", port: 0 },
+      handshakeTimeout: Duration.seconds(5),
+      destinations: named(Object.entries(endpoints.destinations ?? {})),
+      sources: named((endpoints.sources ?? []).map((name) => [name, 0] as const))
+    }).pipe(
+      Effect.provide(provided),
+      Effect.provide(Logger.layer([log])),
+      Effect.provideService(References.MinimumLogLevel, "Debug"),
+      Effect.tapCause((cause) =>
+        Effect.sync(() => events.push({ message: Cause.pretty(cause), detail: "", fields: {} }))
+      ),
+      Effect.forkScoped
+    )
+    const says: RunningClient["says"] = (message, fields = {}) =>
+      Effect.callback<Event>((resume) => {
+        const look = () => {
+          const found = events.find(
+            (event) =>
+              event.message === message && Object.entries(fields).every(([key, value]) => event.fields[key] === value)
+          )
+          if (found !== undefined) resume(Effect.succeed(found))
+        }
+        waiting.add(look)
+        look()
+        return Effect.sync(() => waiting.delete(look))
+      }).pipe(
+        Effect.timeoutOrElse({
+          duration: WITHIN,
+          orElse: () => new TookTooLong({ detail: `no ${message} in\n${events.map(told).join("\n")}` })
+        })
+      )
+    return {
+      events,
+      says,
+      port: (endpoint) =>
+        Effect.map(says("source.listening", { endpoint }), ({ fields }) =>
+          Number(String(fields.address).split(":").at(-1))
+        ),
+      stop: Fiber.interrupt(fiber)
+    } satisfies RunningClient
+  })
+
+  return { client, stopServer: Effect.suspend(() => Scope.close(serverScope, Exit.void)), startServer: start }
+})
+
+const silent = Logger.layer([])
+
+const told = ({ message, detail, fields }: Event) => `${message} ${detail ?? ""} ${JSON.stringify(fields)}`
+
+/** A TCP service; the port it listens on. Its connections are cut with the Scope. */
+export const startService = (serve: (socket: Socket) => void) =>
+  Effect.acquireRelease(
+    Effect.promise(async () => {
+      const sockets = new Set<Socket>()
+      const server = createServer({ allowHalfOpen: true }, (socket) => {
+        sockets.add(socket.on("error", () => {}))
+        serve(socket)
+      }).listen(0, "127.0.0.1")
+      await once(server, "listening")
+      return { server, sockets }
+    }),
+    ({ server, sockets }) =>
+      Effect.sync(() => {
+        server.close()
+        for (const socket of sockets) socket.destroy()
+      })
+  ).pipe(Effect.map(({ server }) => (server.address() as AddressInfo).port))
+
+/** Answers, only after its visitor has finished, with its own name and what it was told. */
+export const named = (name: string) => (socket: Socket) => {
+  let text = ""
+  socket.on("data", (more) => {
+    text += more
+  })
+  socket.on("end", () => socket.end(`${name}:${text}`))
+}
+
+/** A port that nothing listens on. */
+export const closedPort = Effect.promise(async () => {
+  const server = createServer().listen(0, "127.0.0.1")
+  await once(server, "listening")
+  const { port } = server.address() as AddressInfo
+  server.close()
+  await once(server, "close")
+  return port
+})
+
+/** A visit did not get through. */
+export class VisitFailed extends Data.TaggedError("VisitFailed")<{ readonly code: string | undefined }> {}
+
+/** Sends a text, finishes, and reads the reply until its end. */
+export const visit = (port: number, text: string) =>
+  Effect.callback<string, VisitFailed>((resume) => {
+    const socket = connect({ port, host: "127.0.0.1", allowHalfOpen: true })
+    let reply = ""
+    socket.on("connect", () => socket.end(text))
+    socket.on("data", (more) => {
+      reply += more
+    })
+    socket.on("end", () => resume(Effect.succeed(reply)))
+    socket.on("error", ({ code }: NodeJS.ErrnoException) => resume(new VisitFailed({ code })))
+    return Effect.sync(() => void socket.destroy())
+  })
