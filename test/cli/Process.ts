@@ -13,6 +13,7 @@ export class TookTooLong extends Schema.TaggedError<TookTooLong>()("TookTooLong"
 }
 
 export interface Process {
+  readonly pid: number
   /** What it wrote to stderr so far. */
   readonly log: () => string
   /** Sends a signal and waits for the end: the exit code (null when it was killed), and how long it took. */
@@ -52,6 +53,7 @@ export const startProcess = Effect.fnUntraced(function* (args: ReadonlyArray<str
       })
     )
   return {
+    pid: child.pid!,
     log: () => log,
     ended: within(over, "did not end"),
     stop: (signal) =>
