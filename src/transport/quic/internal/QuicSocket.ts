@@ -99,7 +99,7 @@ export class QuicSocket implements ConnectionHost {
       recvBufferSize: SOCKET_BUFFER_BYTES,
       sendBufferSize: SOCKET_BUFFER_BYTES,
       // Every address is a literal; the default would make a trip to the thread pool for each packet.
-      lookup: (host, _options, found) => found(null, host, isIPv6(host) ? 6 : 4)
+      lookup: (host, _options, found) => found(null, host, host.includes(":") ? 6 : 4)
     })
     await new Promise<void>((resolve, reject) => {
       udp.once("error", (error) => {
@@ -420,7 +420,7 @@ export class QuicSocket implements ConnectionHost {
   }
 
   #localFor(host: string): { host: string; port: number } {
-    return { host: isIPv6(host) ? "::" : "0.0.0.0", port: this.address.port }
+    return { host: host.includes(":") ? "::" : "0.0.0.0", port: this.address.port }
   }
 
   #wireHost(host: string): string {

@@ -1,0 +1,125 @@
+/** What only the QUIC transport has: UDP packets from anybody. */
+import { randomBytes } from "node:crypto"
+import { createSocket, type Socket } from "node:dgram"
+import { networkInterfaces } from "node:os"
+import { assert, describe, it } from "@effect/vitest"
+import { Effect } from "effect"
+import { issueClient, issueServer } from "../../../src/certs/issue.ts"
+import { realmName } from "../../../src/certs/realmName.ts"
+import { MAX_HALF_OPEN, PEER_CREDIT, RETRY_ABOVE_HALF_OPEN } from "../../../src/transport/quic/internal/limits.ts"
+import { loadNative } from "../../../src/transport/quic/internal/native.ts"
+import { nativeConfig } from "../../../src/transport/quic/internal/nativeConfig.ts"
+import { layer } from "../../../src/transport/quic/Quic.ts"
+import { Transport } from "../../../src/transport/Transport.ts"
+import { Trust } from "../../../src/transport/Trust.ts"
+
+const ALPN = ["test/1"]
+
+const listening = Effect.fnUntraced(function* (host: string) {
+  const transport = yield* Transport
+  const identity = yield* issueServer([realmName("connet.peer")])
+  const client = yield* issueClient
+  const endpoint = yield* transport.bind({ address: { host, port: 0 } })
+  const trust = Trust.expected((der) => client.leaf.raw.equals(Buffer.from(der)))
+  const listener = yield* endpoint.listen({ protocols: ALPN, identity, trust })
+  const dialer = yield* transport.bind({ address: { host, port: 0 } })
+  const dial = (to: string) =>
+    dialer.dial({
+      address: { host: to, port: endpoint.address.port },
+      protocols: ALPN,
+      identity: client,
+      trust: Trust.pinned(identity.leaf.raw),
+      timeout: "5 seconds"
+    })
+  return { endpoint, listener, dial }
+})
+
+const rawSocket = Effect.acquireRelease(
+  Effect.callback<Socket>((resume) => {
+    const socket = createSocket("udp4")
+    socket.bind(0, "127.0.0.1", () => resume(Effect.succeed(socket)))
+  }),
+  (socket) => Effect.callback<void>((resume) => void socket.close(() => resume(Effect.void)))
+)
+
+const sendRaw = (socket: Socket, packet: Uint8Array, port: number) =>
+  Effect.callback<void>((resume) => socket.send(packet, port, "127.0.0.1", () => resume(Effect.void)))
+
+const run = (name: string, body: Effect.Effect<void, unknown, Transport | import("effect").Scope.Scope>) =>
+  it.live(name, () => Effect.scoped(body).pipe(Effect.provide(layer())), 20_000)
+
+const hasIPv6 = Object.values(networkInterfaces()).some((list) => list?.some(({ address }) => address === "::1"))
+
+describe("the QUIC socket", () => {
+  run(
+    "bound to every address is reached over IPv4, and its peers have unmapped addresses",
+    Effect.gen(function* () {
+      const { listener, dial } = yield* listening("::")
+      const [ours, theirs] = yield* Effect.all([dial("127.0.0.1"), listener.accept], { concurrency: 2 })
+      assert.strictEqual(ours.remoteAddress().host, "127.0.0.1")
+      assert.strictEqual(theirs.remoteAddress().host, "127.0.0.1")
+    })
+  )
+
+  if (hasIPv6) {
+    run(
+      "bound to every address is reached over IPv6",
+      Effect.gen(function* () {
+        const { listener, dial } = yield* listening("::")
+        const [, theirs] = yield* Effect.all([dial("::1"), listener.accept], { concurrency: 2 })
+        assert.strictEqual(theirs.remoteAddress().host, "::1")
+      })
+    )
+  }
+
+  run(
+    "drops 20,000 packets of noise and keeps serving",
+    Effect.gen(function* () {
+      const { endpoint, listener, dial } = yield* listening("127.0.0.1")
+      const socket = yield* rawSocket
+      for (let sent = 0; sent < 20_000; sent++) {
+        const packet = randomBytes(1 + ((sent * 13) % 1_400))
+        if (sent % 3 > 0 && packet.length > 6) {
+          packet[0] = 0xc0
+          packet.writeUInt32BE(1, 1)
+          packet[5] = sent % 21
+        }
+        yield* sendRaw(socket, packet, endpoint.address.port)
+      }
+      yield* Effect.all([dial("127.0.0.1"), listener.accept], { concurrency: 2 })
+      assert.strictEqual(endpoint.counts().connections, 1)
+    })
+  )
+
+  run(
+    "makes newcomers prove their address while many handshakes are unfinished",
+    Effect.gen(function* () {
+      const { endpoint, listener, dial } = yield* listening("127.0.0.1")
+      const native = yield* Effect.promise(loadNative)
+      const config = nativeConfig(native, {
+        protocols: ALPN,
+        identity: undefined,
+        trust: Trust.expected(() => true),
+        credit: PEER_CREDIT,
+        congestionControl: "bbr",
+        idleTimeoutMillis: 20_000
+      })
+      const socket = yield* rawSocket
+      const [local, remote] = [
+        { host: "127.0.0.1", port: 1 },
+        { host: "127.0.0.1", port: endpoint.address.port }
+      ]
+      for (let flood = 0; flood < 3 * RETRY_ABOVE_HALF_OPEN; flood++) {
+        const stranger = native.Connection.connect("flood.example", randomBytes(8), local, remote, config)
+        const packet = Buffer.alloc(1_350)
+        const [bytes] = stranger.send(packet)!
+        yield* sendRaw(socket, packet.subarray(0, bytes), endpoint.address.port)
+      }
+      yield* Effect.all([dial("127.0.0.1"), listener.accept], { concurrency: 2 })
+      const { connections } = endpoint.counts()
+      assert.isAtLeast(connections, RETRY_ABOVE_HALF_OPEN)
+      assert.isAtMost(connections, RETRY_ABOVE_HALF_OPEN + 2)
+      assert.isBelow(connections, MAX_HALF_OPEN)
+    })
+  )
+})
