@@ -8,11 +8,7 @@
  * - Whoever does not read is not read for (back-pressure).
  */
 import type { Duplex } from "node:stream"
-
-/** What can be reset in its own way (a TCP socket: RST instead of FIN). */
-interface Resettable {
-  resetAndDestroy?(): unknown
-}
+import { abort } from "./abort.ts"
 
 /**
  * @param done called once when both streams are closed, with the first error if there was one
@@ -27,35 +23,34 @@ export const splice = (a: Duplex, b: Duplex, done: (error: Error | undefined) =>
     if (open === 0) done(failure)
   }
   const watch = (side: Duplex, other: Duplex) => {
-    side.on("error", (error) => {
+    const onError = (error: Error) => {
       failure ??= error
-      if (error.name === "StreamStopped") finish(other)
+      if (hasStopped(error)) finish(other)
       else abort(other, error)
-    })
-    side.once("close", () => {
+    }
+    side.on("error", onError)
+    const onClose = () => {
       // Closed without an error, and yet before its end: somebody destroyed it.
-      if (!side.readableEnded || !side.writableFinished) abort(other, failure)
+      if (!hasStopped(side.errored) && !(side.readableEnded && side.writableFinished)) abort(other, failure)
       closed()
-    })
+    }
+    // It may be gone already, and will not say so again.
+    if (side.errored) onError(side.errored)
+    if (side.closed) process.nextTick(onClose)
+    else side.once("close", onClose)
   }
   watch(a, b)
   watch(b, a)
   a.pipe(b)
   b.pipe(a)
-  if (a.destroyed) abort(b, undefined)
-  if (b.destroyed) abort(a, undefined)
   return () => {
-    abort(a, undefined)
-    abort(b, undefined)
+    abort(a)
+    abort(b)
   }
 }
 
-const abort = (side: Duplex, error: Error | undefined): void => {
-  if (side.destroyed) return
-  const { resetAndDestroy } = side as Resettable
-  if (resetAndDestroy !== undefined) resetAndDestroy.call(side)
-  else side.destroy(error)
-}
+/** Recognised by its name: a splice does not know transports. */
+const hasStopped = (error: Error | null): boolean => error?.name === "StreamStopped"
 
 /** Closes after what was written has gone out. */
 const finish = (side: Duplex): void => {

@@ -7,6 +7,7 @@
 import { Duration, Effect, FiberSet } from "effect"
 import type { EndpointName } from "../../domain/EndpointName.ts"
 import * as SocketAddress from "../../domain/SocketAddress.ts"
+import { abort } from "../../internal/abort.ts"
 import { connectTcp, type HostPort } from "../../internal/tcp.ts"
 import { messageOptions } from "../../peer/DirectLink.ts"
 import { connectRequest, connectResponse } from "../../protocol/Connect.ts"
@@ -37,7 +38,7 @@ export const tcpDestination = (options: TcpDestinationOptions) => {
       Effect.mapError((error) => unreachable(error.code ?? error.message)),
       Effect.timeoutOrElse({ duration: dialTimeout, orElse: () => Effect.fail(unreachable("timed out")) })
     ),
-    (socket) => Effect.sync(() => socket.destroyed || socket.resetAndDestroy()),
+    (socket) => Effect.sync(() => abort(socket)),
     { interruptible: true }
   )
 

@@ -3,6 +3,7 @@ import type { Socket } from "node:net"
 import { type Duration, Effect, FiberSet } from "effect"
 import type { EndpointName } from "../../domain/EndpointName.ts"
 import * as SocketAddress from "../../domain/SocketAddress.ts"
+import { abort } from "../../internal/abort.ts"
 import { type HostPort, listenTcp } from "../../internal/tcp.ts"
 import type { LocalEndpoint } from "../../peer/Peers.ts"
 import { EndpointError, ListenFailed, UserGone } from "../EndpointError.ts"
@@ -40,7 +41,7 @@ export const tcpSource = Effect.fnUntraced(function* (endpoint: LocalEndpoint, o
 
   /** Said once each time that it begins: whoever floods us shall not flood the log. */
   const refuse = (socket: Socket) => {
-    socket.resetAndDestroy()
+    abort(socket)
     if (refusing) return
     refusing = true
     runConnection(
@@ -59,7 +60,7 @@ export const tcpSource = Effect.fnUntraced(function* (endpoint: LocalEndpoint, o
         Effect.tapCause((cause) => Effect.logDebug("connection ended", cause)),
         Effect.ensuring(
           Effect.sync(() => {
-            if (!socket.destroyed) socket.resetAndDestroy()
+            abort(socket)
           })
         ),
         Effect.annotateLogs({ endpoint: options.name })
