@@ -4,7 +4,7 @@ import * as Memory from "../../src/transport/memory/Memory.ts"
 import * as Quic from "../../src/transport/quic/Quic.ts"
 import type { Transport } from "../../src/transport/Transport.ts"
 import type { TransportError } from "../../src/transport/TransportError.ts"
-import { closedPort, makeWorld, named, startService, visit } from "./World.ts"
+import { closedPort, giveUp, makeWorld, named, startService, TookTooLong, visit } from "./World.ts"
 
 const transports: ReadonlyArray<readonly [string, () => Layer.Layer<Transport, TransportError>]> = [
   ["Memory", () => Layer.fresh(Memory.layer())],
@@ -129,6 +129,39 @@ describe.each(transports)("clients over %s", (_, transport) => {
       assert.strictEqual(failed.code, "ECONNRESET")
       const { detail } = yield* source.says("connection.failed")
       assert.match(String(detail), /nobody offers web/)
+    })
+  )
+
+  it.live("users who give up leave nothing behind, on no side", () =>
+    Effect.gen(function* () {
+      const world = yield* makeWorld(transport())
+      const service = yield* startService((socket) => socket.on("data", () => {}))
+      yield* world.client({ destinations: { web: service } })
+      const source = yield* world.client({ sources: ["web"] })
+      const port = yield* source.port("web")
+      yield* source.says("path.open")
+      const before = world.streams()
+      // Some before there is a tunnel, some within it.
+      const quitters = Array.from({ length: 200 }, (_, at) => giveUp(port, at % 20))
+      yield* Effect.all(quitters, { concurrency: 50 })
+      yield* Effect.sync(world.streams).pipe(
+        Effect.repeat({ schedule: Schedule.spaced("20 millis"), until: (now) => now <= before }),
+        Effect.timeoutOrElse({
+          duration: "10 seconds",
+          orElse: () => new TookTooLong({ detail: `${world.streams()} streams are left, before there were ${before}` })
+        })
+      )
+    })
+  )
+
+  it.live("a source whose port is taken says so, and the others work", () =>
+    Effect.gen(function* () {
+      const world = yield* makeWorld(transport())
+      const service = yield* startService(named("a"))
+      const client = yield* world.client({ destinations: { web: service }, sources: ["web"], taken: service })
+      const failed = yield* client.says("endpoint.failed", { endpoint: "taken" })
+      assert.match(String(failed.detail), /address in use/)
+      assert.strictEqual(yield* visit(yield* client.port("web"), "hello"), "a:hello")
     })
   )
 })

@@ -1,12 +1,12 @@
 /** A control server, clients and services in one process, over any transport, with the events that they log. */
 import { once } from "node:events"
 import { type AddressInfo, connect, createServer, type Socket } from "node:net"
-import { Cause, Data, Duration, Effect, Exit, Fiber, Layer, Logger, Redacted, References, Scope } from "effect"
+import { Cause, Context, Data, Duration, Effect, Exit, Fiber, Layer, Logger, Redacted, References, Scope } from "effect"
 import { makeAuthority } from "../../src/certs/Authority.ts"
 import { ControlServer } from "../../src/directory/server/ControlServer.ts"
 import type { EndpointName } from "../../src/domain/EndpointName.ts"
 import { Client, type ClientEndpoint } from "../../src/endpoint/Client.ts"
-import type { Transport } from "../../src/transport/Transport.ts"
+import { type Endpoint, Transport } from "../../src/transport/Transport.ts"
 import type { TransportError } from "../../src/transport/TransportError.ts"
 import { Trust } from "../../src/transport/Trust.ts"
 
@@ -27,6 +27,8 @@ export interface Endpoints {
   /** Port of the service by name of the endpoint. */
   readonly destinations?: Readonly<Record<string, number>>
   readonly sources?: ReadonlyArray<string>
+  /** A port for one more source, named `taken`. */
+  readonly taken?: number
   readonly dialTimeout?: Duration.Duration
 }
 
@@ -45,7 +47,17 @@ const WITHIN = Duration.seconds(12)
 export const makeWorld = Effect.fnUntraced(function* (transport: Layer.Layer<Transport, TransportError>) {
   const authority = yield* makeAuthority()
   const identity = yield* authority.issueServer(["127.0.0.1"])
-  const provided = yield* Layer.build(transport)
+  const bound: Array<Endpoint> = []
+  const original = yield* Layer.build(transport)
+  const provided = Context.make(
+    Transport,
+    Transport.of({
+      bind: (options) =>
+        Effect.tap(Context.get(original, Transport).bind(options), (endpoint) =>
+          Effect.sync(() => bound.push(endpoint))
+        )
+    })
+  )
   let server = { host: "127.0.0.1", port: 0 }
   let serverScope = yield* Scope.make()
   yield* Effect.addFinalizer(() => Scope.close(serverScope, Exit.void))
@@ -83,9 +95,12 @@ export const makeWorld = Effect.fnUntraced(function* (transport: Layer.Layer<Tra
       metadata: "test",
       buildVersion: "test",
       directAddress: { host: "127.0.0.1", port: 0 },
-      handshakeTimeout: Duration.seconds(5),
+      handshakeTimeout: Duration.seconds(1),
       destinations: named(Object.entries(endpoints.destinations ?? {})),
-      sources: named((endpoints.sources ?? []).map((name) => [name, 0] as const))
+      sources: named([
+        ...(endpoints.sources ?? []).map((name) => [name, 0] as const),
+        ...(endpoints.taken === undefined ? [] : [["taken", endpoints.taken] as const])
+      ])
     }).pipe(
       Effect.provide(provided),
       Effect.provide(Logger.layer([log])),
@@ -124,7 +139,10 @@ export const makeWorld = Effect.fnUntraced(function* (transport: Layer.Layer<Tra
     } satisfies RunningClient
   })
 
-  return { client, stopServer: Effect.suspend(() => Scope.close(serverScope, Exit.void)), startServer: start }
+  /** How many streams are open, on all sockets together. */
+  const streams = () => bound.reduce((sum, endpoint) => sum + endpoint.counts().streams, 0)
+
+  return { client, streams, stopServer: Effect.suspend(() => Scope.close(serverScope, Exit.void)), startServer: start }
 })
 
 const silent = Logger.layer([])
@@ -184,4 +202,16 @@ export const visit = (port: number, text: string) =>
     socket.on("end", () => resume(Effect.succeed(reply)))
     socket.on("error", ({ code }: NodeJS.ErrnoException) => resume(new VisitFailed({ code })))
     return Effect.sync(() => void socket.destroy())
+  })
+
+/** Connects, says something, and resets the connection after some milliseconds. */
+export const giveUp = (port: number, afterMillis: number) =>
+  Effect.callback<void>((resume) => {
+    const socket = connect({ port, host: "127.0.0.1" })
+    socket.on("error", () => {})
+    socket.on("close", () => resume(Effect.void))
+    socket.on("connect", () => {
+      socket.write("hello")
+      setTimeout(() => socket.resetAndDestroy(), afterMillis)
+    })
   })
