@@ -22,6 +22,9 @@ export interface Connected {
 /** How long reaching the service may take, from the first try to its answer. */
 export const DEFAULT_DIAL_TIMEOUT = Duration.seconds(10)
 
+/** Besides two round trips: a connection that is answered in this time costs no probe. */
+const GRACE_MILLIS = 100
+
 /** Nothing came back, which says nothing of the service: the path may answer again. */
 interface Silent {
   readonly _tag: "Silent"
@@ -39,13 +42,17 @@ const silence: Silent = { _tag: "Silent", message: "it does not answer" }
 export const makeDialer = (endpoint: LocalEndpoint, dialTimeout: Duration.Duration = DEFAULT_DIAL_TIMEOUT) => {
   let last: number | undefined
 
-  const firstOf = <A>(decide: (paths: ReadonlyArray<OpenPath>) => A | undefined) =>
-    SubscriptionRef.changes(endpoint.paths).pipe(
+  /** What is decided on the paths as they are, or else on the first change of them that allows it. */
+  const firstOf = Effect.fnUntraced(function* <A>(decide: (paths: ReadonlyArray<OpenPath>) => A | undefined) {
+    const now = decide(yield* SubscriptionRef.get(endpoint.paths))
+    if (now !== undefined) return now
+    const later = yield* SubscriptionRef.changes(endpoint.paths).pipe(
       Stream.map(decide),
       Stream.filter((decided) => decided !== undefined),
-      Stream.runHead,
-      Effect.map(Option.getOrThrow)
+      Stream.runHead
     )
+    return Option.getOrThrow(later)
+  })
 
   const ask = (path: OpenPath) =>
     Effect.gen(function* () {
@@ -68,31 +75,32 @@ export const makeDialer = (endpoint: LocalEndpoint, dialTimeout: Duration.Durati
       )
     )
 
-  /** Fails when the path itself does not answer. */
-  const listenFor = (path: OpenPath) =>
-    path.connection.probe.pipe(
+  /** Fails when the path itself does not answer, or when it is not sure any more and one opens that was not tried. */
+  const giveUp = (path: OpenPath, tried: ReadonlyMap<number, unknown>) => {
+    const unanswered = path.connection.probe.pipe(
       Effect.timeout(probeDeadline(path.roundTripMillis)),
       Effect.matchEffect({
         onSuccess: () => Effect.never,
         onFailure: () => Effect.andThen(path.doubted, Effect.fail(silence))
       })
     )
-
-  /** Fails when a path is not sure any more, and one opens that was not tried. */
-  const overtaken = (path: OpenPath, tried: ReadonlyMap<number, unknown>) =>
-    firstOf((paths) =>
+    const overtaken = firstOf((paths) =>
       !paths.some(({ id, state }) => id === path.id && state === "Open") &&
       paths.some(({ id, state }) => !tried.has(id) && state === "Open")
         ? silence
         : undefined
     ).pipe(Effect.flatMap(Effect.fail))
+    return Effect.sleep(GRACE_MILLIS + 2 * path.roundTripMillis).pipe(
+      Effect.andThen(Effect.raceFirst(unanswered, overtaken))
+    )
+  }
 
   /** One path: a stream in the caller's Scope, or nothing left of the try. */
   const attempt = (path: OpenPath, tried: ReadonlyMap<number, unknown>) =>
     Effect.uninterruptibleMask((restore) =>
       Effect.gen(function* () {
         const scope = yield* Scope.fork(yield* Effect.scope)
-        const exit = yield* Effect.raceAllFirst([ask(path), listenFor(path), overtaken(path, tried)]).pipe(
+        const exit = yield* Effect.raceFirst(ask(path), giveUp(path, tried)).pipe(
           Effect.provideService(Scope.Scope, scope),
           restore,
           Effect.exit

@@ -100,6 +100,12 @@ const make = Effect.fnUntraced(function* (options: PeersOptions) {
     Effect.forkScoped
   )
 
+  /** Whoever announces the certificate of somebody else gets nothing that is meant for him: the first one keeps it. */
+  const expect = (certificate: Uint8Array, actor: RemotePeerActor) => {
+    const key = certificateKey(certificate)
+    if (!expected.has(key)) expected.set(key, actor)
+  }
+
   const refuse = (actor: RemotePeerActor) => {
     for (const [key, other] of expected) if (other === actor) expected.delete(key)
   }
@@ -114,10 +120,16 @@ const make = Effect.fnUntraced(function* (options: PeersOptions) {
       relayIds: []
     })
     if (allowsDirect(route)) {
-      const update = (now: ReadonlyArray<SocketAddress>) =>
-        SubscriptionRef.update(peer, (peer) => ({ ...peer, directs: now }))
+      const update = Effect.fnUntraced(function* (now: ReadonlyArray<SocketAddress>) {
+        const announced = yield* SubscriptionRef.get(peer)
+        if (announced.directs !== now) yield* SubscriptionRef.set(peer, { ...announced, directs: now })
+      })
       yield* update(yield* SubscriptionRef.get(directs))
-      yield* SubscriptionRef.changes(directs).pipe(Stream.drop(1), Stream.runForEach(update), Effect.forkScoped)
+      yield* SubscriptionRef.changes(directs).pipe(
+        Stream.runForEach(update),
+        Effect.tapCause((cause) => Effect.logDebug("candidate watch ended", cause)),
+        Effect.forkScoped
+      )
     }
     const { peers, refused } = yield* directory.announce({ endpoint: name, role, peer })
 
@@ -182,7 +194,7 @@ const make = Effect.fnUntraced(function* (options: PeersOptions) {
         }
         const actor = actors.get(key)
         if (actor === undefined) continue
-        if (allowsDirect(route)) expected.set(certificateKey(remote.peer.clientCertificate), actor)
+        if (allowsDirect(route)) expect(remote.peer.clientCertificate, actor)
         yield* actor.listed(allowsDirect(route) ? remote : withoutDirects(remote))
       }
     })

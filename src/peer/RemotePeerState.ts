@@ -76,6 +76,9 @@ export const initial = (role: Role): RemotePeerState => ({
 
 const MISSES_UNTIL_DEAD = 3
 
+/** With so many that do not answer, another one would not either: one of them has to answer or end first. */
+const MAX_PATHS = 8
+
 export const step = (
   state: RemotePeerState,
   message: Message
@@ -147,7 +150,7 @@ const dialWhenSilent = (
   state: RemotePeerState,
   actions: ReadonlyArray<Action>
 ): readonly [RemotePeerState, ReadonlyArray<Action>] => {
-  if (answers(state) || state.race !== undefined) return [state, actions]
+  if (answers(state) || state.race !== undefined || state.paths.length >= MAX_PATHS) return [state, actions]
   const [next, more] = startRace(state)
   return [next, [...actions, ...more]]
 }

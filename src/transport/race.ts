@@ -38,7 +38,7 @@ export const race = Effect.fnUntraced(function* <A, E, R>(
       for (const [index, dial] of dials.entries()) {
         const over = yield* Deferred.make<void>()
         yield* FiberSet.run(attempts, attempt(dial, index).pipe(Effect.ensuring(Deferred.succeed(over, undefined))))
-        if (index < dials.length - 1) yield* Effect.raceFirst(Effect.sleep(stagger), Deferred.await(over))
+        if (index < dials.length - 1) yield* Effect.timeoutOption(Deferred.await(over), stagger)
       }
       yield* FiberSet.awaitEmpty(attempts)
       if (decided) return yield* Deferred.await(won)

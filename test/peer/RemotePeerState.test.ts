@@ -245,7 +245,9 @@ describe("whatever happens to a remote peer", () => {
           }
         }
         const silent = () => !state.paths.some((path) => path.state === "Open")
-        const dialed = () => state.remote === undefined || directs === 0 || !silent() || race !== undefined || pausing
+        const full = () => state.paths.length >= 8
+        const dialed = () =>
+          full() || state.remote === undefined || directs === 0 || !silent() || race !== undefined || pausing
         return told() && dialed()
       })
     },
