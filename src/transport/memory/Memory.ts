@@ -8,13 +8,13 @@
 import { X509Certificate } from "node:crypto"
 import { Duration, Effect, Layer } from "effect"
 import * as SocketAddress from "../../domain/SocketAddress.ts"
+import { Listeners } from "../Listeners.ts"
 import {
   type BindOptions,
   type Connection,
   type Datagram,
   type DialTarget,
   type Endpoint,
-  type Listener,
   type ListenOptions,
   Transport,
   type TransportStream
@@ -23,7 +23,6 @@ import {
   BindFailed,
   Closed,
   DialTimedOut,
-  ListenConflict,
   Lost,
   ProtocolRefused,
   TransportError,
@@ -33,12 +32,9 @@ import { refusal, type Trust } from "../Trust.ts"
 import { MemoryStream, type MemoryStreamOwner } from "./MemoryStream.ts"
 
 const IDLE_TIMEOUT_MILLIS = 20_000
-const ACCEPT_CONNECTIONS = 256
 const ACCEPT_STREAMS = 1_024
 const DATAGRAM_QUEUE = 64
 const MAX_STREAMS = 10_000
-/** Close code for a client that may not enter: upstream's "authentication failed". */
-const NOT_EXPECTED = 100
 const FIRST_PORT = 49_152
 
 const fail = (reason: TransportReason) => new TransportError({ reason })
@@ -99,21 +95,15 @@ const bind = Effect.fnUntraced(function* (network: MemoryNetwork, options: Memor
   )
 })
 
-type Acceptor = (connection: MemoryConnection | undefined) => void
-
-interface ActiveListener {
-  readonly options: ListenOptions
-  readonly entered: Array<MemoryConnection>
-  readonly acceptors: Array<Acceptor>
-  closed: boolean
-}
-
 class MemoryEndpoint implements Endpoint {
   readonly address: SocketAddress.SocketAddress
   readonly network: MemoryNetwork
   readonly connections = new Set<MemoryConnection>()
   readonly idleTimeoutMillis: number
-  readonly #listeners = new Set<ActiveListener>()
+  readonly #listeners = new Listeners<MemoryConnection>({
+    close: (connection, code, text) => connection.closeWith(code, text),
+    toConnection: (connection) => connection
+  })
   readonly #datagrams: Array<Datagram> = []
   #datagramArrived: (() => void) | undefined
 
@@ -159,39 +149,7 @@ class MemoryEndpoint implements Endpoint {
     this.#datagramArrived?.()
   }
 
-  readonly listen = (options: ListenOptions): ReturnType<Endpoint["listen"]> =>
-    Effect.gen({ self: this }, function* () {
-      const conflict = this.#conflict(options)
-      if (conflict !== undefined) return yield* fail(new ListenConflict({ detail: conflict }))
-      const active = yield* Effect.acquireRelease(
-        Effect.sync((): ActiveListener => {
-          const active = { options, entered: [], acceptors: [], closed: false }
-          this.#listeners.add(active)
-          return active
-        }),
-        (active) => Effect.sync(() => this.#closeListener(active))
-      )
-      return makeListener(active)
-    })
-
-  #conflict(wanted: ListenOptions): string | undefined {
-    for (const { options } of this.#listeners) {
-      const taken = options.protocols.find((protocol) => wanted.protocols.includes(protocol))
-      if (taken !== undefined) return `the protocol ${taken} has a listener on this socket already`
-      if (options.identity !== wanted.identity) return "the listeners of one socket show the same certificate"
-      if ((options.trust._tag === "Anyone") !== (wanted.trust._tag === "Anyone")) {
-        return "either all listeners of one socket ask for a certificate or none does"
-      }
-    }
-    return undefined
-  }
-
-  #closeListener(active: ActiveListener): void {
-    active.closed = true
-    this.#listeners.delete(active)
-    for (const connection of active.entered.splice(0)) connection.closeWith(0, "not accepting connections")
-    for (const acceptor of active.acceptors.splice(0)) acceptor(undefined)
-  }
+  readonly listen = (options: ListenOptions) => this.#listeners.listen(options)
 
   readonly dial = (target: DialTarget): ReturnType<Endpoint["dial"]> => {
     const timeoutMillis = Duration.toMillis(Duration.fromInputUnsafe(target.timeout))
@@ -213,58 +171,22 @@ class MemoryEndpoint implements Endpoint {
   /** How a dial goes; undefined when nobody answers. */
   #answer(target: DialTarget): Effect.Effect<MemoryConnection, TransportError> | undefined {
     const { to, link } = this.network.route(target.address)
-    if (to === undefined || to.#listeners.size === 0 || link?.cut()) return undefined
-    const listeners = [...to.#listeners]
-    const spoken = listeners.flatMap(({ options }) => options.protocols)
-    const protocol = target.protocols.find((offered) => spoken.includes(offered))
-    const listener = listeners.find(({ options }) => protocol !== undefined && options.protocols.includes(protocol))
-    if (protocol === undefined || listener === undefined) {
-      return Effect.fail(fail(new ProtocolRefused({ offered: [...target.protocols] })))
-    }
-    const shown = listener.options.identity.leaf
+    if (to === undefined || link?.cut()) return undefined
+    const listening = to.#listeners.common
+    if (listening === undefined) return undefined
+    const protocol = target.protocols.find((offered) => listening.protocols.includes(offered))
+    if (protocol === undefined) return Effect.fail(fail(new ProtocolRefused({ offered: [...target.protocols] })))
+    const shown = listening.identity.leaf
     const refused = refusal(target.trust, shown.raw, new Date(), leadsTo(shown, target.trust))
     if (refused !== undefined) return Effect.fail(fail(refused))
     const [ours, theirs] = MemoryConnection.pair(this, to, protocol, target, shown.raw, link)
-    to.#welcome(listener, theirs)
+    to.#listeners.enter(theirs, protocol, theirs.peerCertificate)
     return Effect.succeed(ours)
   }
 
-  #welcome(listener: ActiveListener, connection: MemoryConnection): void {
-    const refused = refusal(listener.options.trust, connection.peerCertificate, new Date())
-    if (refused !== undefined) {
-      connection.closeWith(NOT_EXPECTED, refused.message)
-      return
-    }
-    const acceptor = listener.acceptors.shift()
-    if (acceptor !== undefined) acceptor(connection)
-    else if (listener.entered.length < ACCEPT_CONNECTIONS) listener.entered.push(connection)
-    else connection.closeWith(0, "not accepting connections")
-  }
-
   shutdown(): void {
-    for (const active of [...this.#listeners]) this.#closeListener(active)
     for (const connection of [...this.connections]) connection.closeWith(0, "")
     this.network.endpoints.delete(this.address.port)
-  }
-}
-
-const makeListener = (active: ActiveListener): Listener => {
-  const listenerClosed = fail(new Closed({ by: "local", code: 0, application: true, text: "the listener is closed" }))
-  const next = Effect.callback<MemoryConnection, TransportError>((resume) => {
-    const acceptor: Acceptor = (connection) =>
-      resume(connection === undefined ? Effect.fail(listenerClosed) : Effect.succeed(connection))
-    const waiting = active.entered.shift()
-    if (waiting !== undefined || active.closed) {
-      acceptor(waiting)
-      return
-    }
-    active.acceptors.push(acceptor)
-    return Effect.sync(() => remove(active.acceptors, acceptor))
-  })
-  return {
-    accept: Effect.acquireRelease(next, (connection) => Effect.sync(() => connection.closeWith(0, "")), {
-      interruptible: true
-    })
   }
 }
 

@@ -4,28 +4,19 @@
  */
 import { Duration, Effect, Layer } from "effect"
 import * as SocketAddress from "../../domain/SocketAddress.ts"
-import {
-  type BindOptions,
-  type Connection,
-  type DialTarget,
-  type Endpoint,
-  type Listener,
-  type ListenOptions,
-  Transport
-} from "../Transport.ts"
+import { Listeners } from "../Listeners.ts"
+import { type BindOptions, type Connection, type DialTarget, type Endpoint, Transport } from "../Transport.ts"
 import {
   BindFailed,
   CertificateMissing,
-  Closed,
   DialTimedOut,
   HandshakeFailed,
-  ListenConflict,
   ProtocolRefused,
   TransportError,
   type TransportReason
 } from "../TransportError.ts"
 import { refusal, serverName } from "../Trust.ts"
-import { ACCEPT_CONNECTIONS, IDLE_TIMEOUT_MILLIS, PEER_CREDIT, STRANGER_CREDIT } from "./internal/limits.ts"
+import { IDLE_TIMEOUT_MILLIS, PEER_CREDIT, STRANGER_CREDIT } from "./internal/limits.ts"
 import { loadNative, type Native } from "./internal/native.ts"
 import { type CongestionControl, nativeConfig } from "./internal/nativeConfig.ts"
 import type { EndReason, QuicConnection } from "./internal/QuicConnection.ts"
@@ -43,9 +34,6 @@ const ALERT_BAD_CERTIFICATE = 0x100 + 42
 const ALERT_CERTIFICATE_EXPIRED = 0x100 + 45
 const ALERT_CERTIFICATE_REQUIRED = 0x100 + 116
 const ALERT_NO_APPLICATION_PROTOCOL = 0x100 + 120
-
-/** Close code for a client that may not enter: upstream's "authentication failed". */
-const NOT_EXPECTED = 100
 
 const fail = (reason: TransportReason) => new TransportError({ reason })
 
@@ -81,88 +69,34 @@ const openSocket = (native: Native, address: SocketAddress.SocketAddress): Promi
     return QuicSocket.bind(native, { host: "0.0.0.0", port: address.port })
   })
 
-/** Gets the next connection, or undefined when the listener was closed. */
-type Acceptor = (connection: QuicConnection | undefined) => void
-
-interface ActiveListener {
-  readonly options: ListenOptions
-  /** Connections that entered and wait to be accepted; empty while acceptors wait. */
-  readonly entered: Array<QuicConnection>
-  readonly acceptors: Array<Acceptor>
-  closed: boolean
-}
-
 const makeEndpoint = (native: Native, options: QuicOptions, socket: QuicSocket): Endpoint => {
   const common = {
     congestionControl: options.congestionControl ?? ("bbr" as const),
     idleTimeoutMillis: options.idleTimeoutMillis ?? IDLE_TIMEOUT_MILLIS
   }
-  const listeners = new Set<ActiveListener>()
-
-  /** quiche has one certificate and one list of protocols for all who arrive; who may enter is decided after that. */
-  const updateNewcomers = () => {
-    const all = [...listeners]
-    const first = all[0]
-    socket.newcomers =
-      first === undefined
-        ? undefined
-        : {
-            config: nativeConfig(native, {
-              ...common,
-              protocols: all.flatMap((listener) => listener.options.protocols),
-              identity: first.options.identity,
-              trust: first.options.trust,
-              credit: first.options.trust._tag === "Anyone" ? STRANGER_CREDIT : PEER_CREDIT
-            }),
-            arrived: (connection) => {
-              connection.opened = () => welcome(connection)
-            }
-          }
-  }
-
-  const welcome = (connection: QuicConnection) => {
-    const protocol = Buffer.from(connection.native.applicationProto()).toString()
-    const listener = [...listeners].find(({ options }) => options.protocols.includes(protocol))
-    if (listener === undefined || listener.entered.length >= ACCEPT_CONNECTIONS) {
-      connection.close(0, "not accepting connections")
-      return
+  const listeners: Listeners<QuicConnection> = new Listeners({
+    close: (connection, code, text) => connection.close(code, text),
+    toConnection: makeConnection,
+    // quiche has one certificate and one list of protocols for all who arrive; who may enter is decided after that.
+    changed: () => {
+      const all = listeners.common
+      socket.newcomers = all && {
+        config: nativeConfig(native, {
+          ...common,
+          ...all,
+          credit: all.trust._tag === "Anyone" ? STRANGER_CREDIT : PEER_CREDIT
+        }),
+        arrived: (connection) => {
+          connection.opened = () => listeners.enter(connection, protocolOf(connection), peerCertificate(connection))
+        }
+      }
     }
-    const refused = refusal(listener.options.trust, peerCertificate(connection), new Date())
-    if (refused !== undefined) {
-      connection.close(NOT_EXPECTED, refused.message)
-      return
-    }
-    const acceptor = listener.acceptors.shift()
-    if (acceptor === undefined) listener.entered.push(connection)
-    else acceptor(connection)
-  }
-
-  const listen = Effect.fnUntraced(function* (listenOptions: ListenOptions) {
-    const conflict = listenConflict([...listeners], listenOptions)
-    if (conflict !== undefined) return yield* fail(new ListenConflict({ detail: conflict }))
-    const active = yield* Effect.acquireRelease(
-      Effect.sync((): ActiveListener => {
-        const active = { options: listenOptions, entered: [], acceptors: [], closed: false }
-        listeners.add(active)
-        updateNewcomers()
-        return active
-      }),
-      (active) =>
-        Effect.sync(() => {
-          active.closed = true
-          listeners.delete(active)
-          updateNewcomers()
-          for (const connection of active.entered.splice(0)) connection.close(0, "not accepting connections")
-          for (const acceptor of active.acceptors.splice(0)) acceptor(undefined)
-        })
-    )
-    return makeListener(active)
   })
 
   return {
     address: socket.address,
     dial: (target) => dial(native, common, socket, target),
-    listen,
+    listen: (listenOptions) => listeners.listen(listenOptions),
     datagrams: {
       send: (to, bytes) => Effect.sync(() => socket.send(to, bytes)),
       receive: Effect.callback((resume) => {
@@ -180,41 +114,6 @@ const makeEndpoint = (native: Native, options: QuicOptions, socket: QuicSocket):
       })
     },
     counts: () => ({ ...socket.counts, listeners: listeners.size })
-  }
-}
-
-const listenConflict = (listeners: ReadonlyArray<ActiveListener>, wanted: ListenOptions): string | undefined => {
-  for (const { options } of listeners) {
-    const taken = options.protocols.find((protocol) => wanted.protocols.includes(protocol))
-    if (taken !== undefined) return `the protocol ${taken} has a listener on this socket already`
-    if (options.identity !== wanted.identity) return "the listeners of one socket show the same certificate"
-    if ((options.trust._tag === "Anyone") !== (wanted.trust._tag === "Anyone")) {
-      return "either all listeners of one socket ask for a certificate or none does"
-    }
-  }
-  return undefined
-}
-
-const makeListener = (active: ActiveListener): Listener => {
-  const listenerClosed = fail(new Closed({ by: "local", code: 0, application: true, text: "the listener is closed" }))
-  const next = Effect.callback<QuicConnection, TransportError>((resume) => {
-    const acceptor: Acceptor = (connection) =>
-      resume(connection === undefined ? Effect.fail(listenerClosed) : Effect.succeed(connection))
-    const waiting = active.entered.shift()
-    if (waiting !== undefined || active.closed) {
-      acceptor(waiting)
-      return
-    }
-    active.acceptors.push(acceptor)
-    return Effect.sync(() => {
-      const at = active.acceptors.indexOf(acceptor)
-      if (at >= 0) active.acceptors.splice(at, 1)
-    })
-  })
-  return {
-    accept: Effect.acquireRelease(next, (connection) => Effect.sync(() => connection.close(0, "")), {
-      interruptible: true
-    }).pipe(Effect.map(makeConnection))
   }
 }
 
@@ -277,6 +176,8 @@ const whyNotOpened = (connection: QuicConnection, target: DialTarget, ended: End
 
 const endName = (by: "local" | "peer") => (by === "local" ? "dialing end" : "listening end")
 
+const protocolOf = (connection: QuicConnection): string => Buffer.from(connection.native.applicationProto()).toString()
+
 const peerCertificate = (connection: QuicConnection): Uint8Array | undefined => connection.native.peerCertChain()?.[0]
 
 const makeConnection = (connection: QuicConnection): Connection => {
@@ -300,7 +201,7 @@ const makeConnection = (connection: QuicConnection): Connection => {
       })
     })
   return {
-    protocol: Buffer.from(native.applicationProto()).toString(),
+    protocol: protocolOf(connection),
     peerCertificate: peerCertificate(connection),
     localAddress: connection.local,
     remoteAddress: () => connection.remoteAddress(),

@@ -31,6 +31,7 @@ import {
   CLOSE_TEXT_BYTES,
   DISCARD_MILLIS,
   END_COPIES,
+  PACKET_BYTES,
   QUIET_MILLIS,
   SETTLE_MILLIS
 } from "./limits.ts"
@@ -247,7 +248,7 @@ export class QuicConnection implements StreamOwner {
       this.#number(stream)
       stream.writeDone = true
       // Bytes that were not sent yet take the end with them.
-      if (stream.lastWrite === 0 || stream.lastWrite > this.#writesSent || this.#acknowledged(stream.lastWriteAt)) {
+      if (stream.lastWrite === 0 || stream.lastWrite > this.#writesSent || this.#quiet) {
         this.#sendEnd(stream.number)
       } else {
         this.#finishing.set(stream.number, stream.lastWriteAt)
@@ -388,12 +389,21 @@ export class QuicConnection implements StreamOwner {
 
   #finishAcknowledged(): void {
     for (const [number, writtenAt] of this.#finishing) {
-      if (!this.#acknowledged(writtenAt)) {
+      if (!this.#acknowledged(writtenAt) || !this.#hasRoom(number)) {
         this.#lookAgain()
         continue
       }
       this.#finishing.delete(number)
       this.#sendEnd(number, this.#quiet ? 1 : END_COPIES)
+    }
+  }
+
+  /** Whether a packet for the stream can go out right now. */
+  #hasRoom(number: number): boolean {
+    try {
+      return this.native.streamCapacity(number) >= PACKET_BYTES
+    } catch {
+      return true
     }
   }
 

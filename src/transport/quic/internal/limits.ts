@@ -23,8 +23,7 @@ export const HANDSHAKE_MILLIS = 10_000
 export const RETRY_ABOVE_HALF_OPEN = 64
 export const MAX_HALF_OPEN = 1_024
 
-/** Connections and streams that wait to be accepted. */
-export const ACCEPT_CONNECTIONS = 256
+/** Streams that wait to be accepted. */
 export const ACCEPT_STREAMS = 1_024
 
 /** Raw datagrams that wait to be received. */
