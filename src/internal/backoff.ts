@@ -7,6 +7,8 @@ const MAX_MILLIS = 5_000
  * A pause that grows each time it is run: 10 ms at first, then anything up to three times the last one, never more than
  * 5 s ("decorrelated jitter", so that many clients of a restarted server do not come back at once).
  */
+// A function, because each pause has a state of its own.
+// @effect-diagnostics-next-line lazyEffect:off
 export const backoff = (): Effect.Effect<void> => {
   let last = 0
   return Effect.gen(function* () {

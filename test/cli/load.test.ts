@@ -47,7 +47,7 @@ const download = async (socket: Socket, size: number) => {
 }
 
 describe("a tunnel under load", () => {
-  const scope = Effect.runSync(Scope.make())
+  const scope = Scope.makeUnsafe()
   const users = new Set<Socket>()
   let processes: { server: Process; destination: Process; source: Process }
   let ports: { server: number; source: number }

@@ -714,7 +714,7 @@ const readSome = (stream: Duplex): Effect.Effect<Buffer, Error> =>
       stream.pause()
       finish(Effect.succeed(bytes))
     }
-    const onEnd = () => finish(Effect.fail(new Error("the stream ended")))
+    const onEnd = () => finish(Effect.die(new Error("the stream ended where bytes were expected")))
     const onError = (error: Error) => finish(Effect.fail(error))
     const finish = (result: Effect.Effect<Buffer, Error>) => {
       stop()

@@ -136,9 +136,10 @@ const make = Effect.fnUntraced(function* (options: DirectoryOptions) {
   const runSession = Effect.gen(function* () {
     const connection = yield* connect
     const { answer, messages } = yield* hello(connection).pipe(
-      Effect.catchTag("ProtocolError", (error) => Effect.fail(refusedBy(error) ?? error.message)),
-      Effect.catchTag("TransportError", (error) => Effect.fail(error.message)),
-      Effect.catchTag("Rejection", (rejection) => Effect.fail(rejection))
+      Effect.catchTags({
+        ProtocolError: (error) => Effect.fail(refusedBy(error) ?? error.message),
+        TransportError: (error) => Effect.fail(error.message)
+      })
     )
     if (answer._tag === "Refused") return yield* Effect.fail(rejection(answer))
     reconnectToken = answer.reconnectToken
