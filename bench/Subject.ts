@@ -1,0 +1,135 @@
+/** What is measured: a way from a port on this machine to the service, and the processes that it is made of. */
+import { type ChildProcess, spawn } from "node:child_process"
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import { createServer } from "node:net"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { Effect, Redacted } from "effect"
+import { makeAuthority } from "../src/certs/Authority.ts"
+
+const HERE = import.meta.dirname
+const BIN = join(HERE, "..", "src", "bin.ts")
+const CLOCK_TICKS = 100
+
+export interface Subject {
+  readonly name: string
+  readonly port: number
+  readonly processes: ReadonlyArray<ChildProcess>
+}
+
+const children = new Set<ChildProcess>()
+const folder = mkdtempSync(join(tmpdir(), "connet-bench-"))
+
+/** Ends every process and removes every file of the bench. */
+export const cleanUp = async (): Promise<void> => {
+  const ended = [...children].map((child) => new Promise((resolve) => child.once("exit", resolve)))
+  for (const child of children) child.kill("SIGKILL")
+  await Promise.all(ended)
+  rmSync(folder, { recursive: true, force: true })
+}
+
+export const start = (args: ReadonlyArray<string>): ChildProcess => {
+  const child = spawn(process.execPath, args, { stdio: ["ignore", "pipe", "pipe"], cwd: folder })
+  children.add(child)
+  child.once("exit", () => children.delete(child))
+  return child
+}
+
+/** Waits until what a process writes matches. */
+export const says = (child: ChildProcess, pattern: RegExp): Promise<RegExpExecArray> =>
+  new Promise((resolve, reject) => {
+    let text = ""
+    const look = (bytes: Buffer) => {
+      text += bytes
+      const match = pattern.exec(text)
+      if (match === null) return
+      child.stdout!.off("data", look)
+      child.stderr!.off("data", look)
+      child.stderr!.resume()
+      child.stdout!.resume()
+      resolve(match)
+    }
+    child.stdout!.on("data", look)
+    child.stderr!.on("data", look)
+    child.once("exit", () => reject(new Error(`a process ended: ${text}`)))
+  })
+
+export const role = (name: string, ...args: ReadonlyArray<string>) =>
+  start([join(HERE, "roles", `${name}.ts`), ...args])
+
+export const portOf = async (child: ChildProcess): Promise<number> => Number((await says(child, /^(\d+)\n/))[1])
+
+const freePort = (): Promise<number> =>
+  new Promise((resolve) => {
+    const server = createServer().listen(0, "127.0.0.1", () => {
+      const { port } = server.address() as { port: number }
+      server.close(() => resolve(port))
+    })
+  })
+
+export const startProxy = async (service: number): Promise<Subject> => {
+  const proxy = role("proxy", String(service))
+  return { name: "plain proxy", port: await portOf(proxy), processes: [proxy] }
+}
+
+const control = async () => {
+  const port = await freePort()
+  const authority = await Effect.runPromise(makeAuthority())
+  const identity = await Effect.runPromise(authority.issueServer(["127.0.0.1"]))
+  const file = (name: string, text: string) => {
+    writeFileSync(join(folder, name), text)
+    return join(folder, name)
+  }
+  const rootFile = file(`root-${port}.crt`, authority.certificatePem)
+  const certificate = file(`${port}.crt`, identity.certificatePem)
+  const key = file(`${port}.key`, Redacted.value(identity.privateKeyPem))
+  const config = file(
+    `server-${port}.toml`,
+    `[server]\ntokens = ["bench"]\n[[server.ingress]]\naddr = "127.0.0.1:${port}"\ncert-file = "${certificate}"\nkey-file = "${key}"\n`
+  )
+  const server = start([BIN, "server", "--config", config])
+  await says(server, /server\.listening/)
+  return { port, rootFile, file }
+}
+
+/** Control server, destination and source: the command line as users run it. */
+export const startTunnel = async (service: number): Promise<Subject> => {
+  const { port: server, rootFile, file } = await control()
+  const port = await freePort()
+  const client = (endpoint: string) =>
+    file(
+      `client-${server}-${endpoint.length}.toml`,
+      `[client]\ntoken = "bench"\nserver-addr = "127.0.0.1:${server}"\nserver-cas-file = "${rootFile}"\ndirect-addr = "127.0.0.1:0"\n${endpoint}\n`
+    )
+  const run = (endpoint: string) => start([BIN, "--config", client(endpoint)])
+  const destination = run(`[client.destinations.bench]\nurl = "tcp://127.0.0.1:${service}"`)
+  const source = run(`[client.sources.bench]\nurl = "tcp://127.0.0.1:${port}"`)
+  await says(source, /path\.open/)
+  return { name: "tunnel", port, processes: [destination, source] }
+}
+
+/** The same two clients with a bad link between them. */
+export const startTunnelOverLink = async (service: number): Promise<Subject> => {
+  const { port: server, rootFile } = await control()
+  const [port, direct] = [await freePort(), await freePort()]
+  const link = await portOf(role("link", String(direct)))
+  const client = (options: object) => role("client", JSON.stringify({ server, rootFile, ...options }))
+  const destination = client({ role: "destination", direct, port: service })
+  const source = client({ role: "source", direct: 0, port, link })
+  await says(source, /path\.open/)
+  return { name: "tunnel over the bad link", port, processes: [destination, source] }
+}
+
+/** CPU time that the processes have used, in seconds. */
+export const cpuSeconds = (processes: ReadonlyArray<ChildProcess>): number =>
+  processes.reduce((sum, { pid }) => {
+    const fields = readFileSync(`/proc/${pid}/stat`, "utf8").split(") ")[1]!.split(" ")
+    return sum + (Number(fields[11]) + Number(fields[12])) / CLOCK_TICKS
+  }, 0)
+
+/** Resident memory of the processes, in bytes. */
+export const residentBytes = (processes: ReadonlyArray<ChildProcess>): number =>
+  processes.reduce((sum, { pid }) => {
+    const status = readFileSync(`/proc/${pid}/status`, "utf8")
+    return sum + 1024 * Number(/VmRSS:\s+(\d+)/.exec(status)![1])
+  }, 0)
