@@ -164,6 +164,7 @@ const make = Effect.fnUntraced(function* (options: DirectoryOptions) {
   const sessions = Effect.gen(function* () {
     let wait = backoff()
     let lastLogged: string | undefined
+    yield* Effect.logInfo("server.connecting").pipe(Effect.annotateLogs({ server: serverName }))
     for (let attempt = 1; ; attempt++) {
       const startedAt = yield* Clock.currentTimeMillis
       const failed = yield* runSession.pipe(
