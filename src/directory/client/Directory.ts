@@ -205,7 +205,9 @@ const make = Effect.fnUntraced(function* (options: DirectoryOptions) {
     const refused = yield* Deferred.make<never, DirectoryError>()
 
     const inSession = Effect.fnUntraced(function* ({ connection, messages }: Session) {
-      const stream = yield* Effect.acquireRelease(connection.open, (stream) => Effect.sync(() => stream.destroy()))
+      const stream = yield* Effect.acquireRelease(connection.open, (stream) => Effect.sync(() => stream.destroy()), {
+        interruptible: true
+      })
       const tell = SubscriptionRef.changes(peer).pipe(
         Stream.buffer({ capacity: 1, strategy: "sliding" }),
         Stream.runForEach((peer) =>
