@@ -7,36 +7,16 @@
  *
  * Life: opening → open → ended. `ended` is reported exactly once, with a reason, and takes every stream with it.
  *
- * The end of a stream: quiche 0.18 takes a stream for complete as soon as all its bytes are acknowledged, whether its end
- * was or not, and forgets it, with the end perhaps unsent or lost; the other side would wait for ever. So an end goes out
- * together with the last bytes, or after they are acknowledged (`#finishing`); and once ours is sent, the other side's
- * end is not read before ours has arrived (`endSentAt`).
- *
- * Streams that were given up: quiche 0.18 frees a stream only when the end of both halves was seen, and forgets to when
- * the read half had been shut down before. So the rest of such a stream is read and dropped (`#discarded`); where the
- * other side must be told to stop, the stream is watched until it can be freed by one more frame (`#stopped`). A stream
- * that the other side reset is freed by the first read after our own half is acknowledged (`#reaped`). Nor is a
- * stream freed that was reset with bytes still unsent, so a reset waits until they have gone out (`#resets`). What is
- * left of such leaks (the other side told us to stop while bytes were unsent) uses up `streamsLeft`, and whoever owns the
- * connection replaces it in time.
+ * How streams end and how they are given up takes more than quiche 0.18 does by itself: see `StreamEnds` and
+ * `AbandonedStreams`.
  */
 import type { SocketAddress } from "../../../domain/SocketAddress.ts"
 import { Closed, Lost, TransportError } from "../../TransportError.ts"
-import {
-  ACCEPT_STREAMS,
-  BURST_PACKETS,
-  BURST_READ_BYTES,
-  BURST_REAPED,
-  BURST_WRITERS,
-  CLOSE_TEXT_BYTES,
-  DISCARD_MILLIS,
-  END_COPIES,
-  PACKET_BYTES,
-  QUIET_MILLIS,
-  SETTLE_MILLIS
-} from "./limits.ts"
-import { type NativeConnection, SHUTDOWN_READ, SHUTDOWN_WRITE } from "./native.ts"
+import { AbandonedStreams } from "./AbandonedStreams.ts"
+import { ACCEPT_STREAMS, BURST_READ_BYTES, BURST_WRITERS, CLOSE_TEXT_BYTES } from "./limits.ts"
+import { errorCode, type NativeConnection } from "./native.ts"
 import { QuicStream, type StreamOwner, type WriteCallback } from "./QuicStream.ts"
+import { StreamEnds } from "./StreamEnds.ts"
 
 /** What a connection needs from its socket. */
 export interface ConnectionHost {
@@ -61,13 +41,6 @@ export interface ReadBuffer {
 export type EndReason = Closed | Lost
 
 const EMPTY = new Uint8Array(0)
-const SCRATCH = Buffer.allocUnsafeSlow(64 * 1024)
-
-/** A stream was given up when quiche reports one of these: `StreamReset(7)`, `StreamStopped(7)`. */
-const errorCode = (error: unknown, name: string): number | undefined => {
-  const message = (error as Error).message
-  return message.startsWith(name) ? Number(message.slice(name.length + 1, -1)) : undefined
-}
 
 export class QuicConnection implements StreamOwner {
   readonly native: NativeConnection
@@ -93,16 +66,8 @@ export class QuicConnection implements StreamOwner {
   readonly #host: ConnectionHost
   readonly #streams = new Map<number, QuicStream>()
   readonly #blocked = new Set<QuicStream>()
-  readonly #discarded = new Map<number, number>()
-  readonly #stopped = new Map<number, number>()
-  readonly #reaped = new Set<number>()
-  /** Ends that wait for the bytes before them, with the time those were written. */
-  readonly #finishing = new Map<number, number>()
-  /** Counts writes; and how many there had been when all of them were last sent. */
-  #writes = 0
-  #writesSent = 0
-  #recheck: NodeJS.Timeout | undefined
-  readonly #resets = new Map<number, { readonly code: number; readonly since: number }>()
+  readonly #ends: StreamEnds
+  readonly #abandoned: AbandonedStreams
   readonly #arrived: Array<QuicStream> = []
   readonly #acceptors: Array<(stream: QuicStream) => void> = []
   readonly #openers: Array<(stream: QuicStream) => void> = []
@@ -122,6 +87,15 @@ export class QuicConnection implements StreamOwner {
     this.createdAt = now
     this.quietSince = now
     this.#nextNumber = isServer ? 1 : 0
+    const schedule = () => host.schedule(this)
+    this.#abandoned = new AbandonedStreams(native, schedule)
+    this.#ends = new StreamEnds(native, {
+      schedule,
+      transmit: (packets) => host.transmit(this, packets),
+      packetsSent: () => this.packetsSent,
+      stream: (number) => this.#streams.get(number),
+      failed: (stream, error) => this.#writeFailed(stream, error)
+    })
   }
 
   get ended(): boolean {
@@ -129,7 +103,7 @@ export class QuicConnection implements StreamOwner {
   }
 
   get timers(): number {
-    return (this.timer === undefined ? 0 : 1) + (this.#recheck === undefined ? 0 : 1)
+    return (this.timer === undefined ? 0 : 1) + this.#ends.timers
   }
 
   get streamCount(): number {
@@ -173,29 +147,17 @@ export class QuicConnection implements StreamOwner {
     if (this.#probes.length > 0) this.#answerProbes()
     // Any callback above may have ended the connection, and even closed the socket.
     if (this.ended) return false
-    if (this.#transmit()) more = true
-    else if (this.#resets.size > 0) this.#reset()
-    if (this.#finishing.size > 0) this.#finishAcknowledged()
-    if (this.#reaped.size > 0) this.#reap()
+    const left = this.#ends.transmit()
+    this.#abandoned.turn(() => this.#ends.allSent())
+    this.#ends.turn()
     this.#noticeEnd()
-    return more && !this.ended
+    return (more || left) && !this.ended
   }
 
   /** Regular upkeep, about once a second: what no packet would draw attention to. */
   tick(now: number): void {
     if (this.state !== "open") return
-    for (const [number, since] of this.#discarded) {
-      if (now - since < DISCARD_MILLIS) continue
-      this.#discarded.delete(number)
-      this.#shutdown(number, SHUTDOWN_READ, 0)
-      this.#stopped.set(number, now)
-    }
-    for (const [number, since] of this.#stopped) this.#freeStopped(number, since, now)
-    for (const [number, { code, since }] of this.#resets) {
-      if (now - since < DISCARD_MILLIS) continue
-      this.#resets.delete(number)
-      this.#shutdown(number, SHUTDOWN_WRITE, code)
-    }
+    this.#abandoned.tick(now, (number) => this.#streams.has(number))
     for (const stream of [...this.#streams.values()]) {
       if (!stream.wantsData && !stream.readDone) this.#noticeReset(stream)
       if (!stream.writeDone) this.#noticeStop(stream)
@@ -247,13 +209,7 @@ export class QuicConnection implements StreamOwner {
     if (!stream.writeDone) {
       this.#number(stream)
       stream.writeDone = true
-      // Bytes that were not sent yet take the end with them.
-      if (stream.lastWrite === 0 || stream.lastWrite > this.#writesSent || this.#quiet) {
-        this.#sendEnd(stream.number)
-      } else {
-        this.#finishing.set(stream.number, stream.lastWriteAt)
-        this.#host.schedule(this)
-      }
+      this.#ends.finish(stream)
     }
     finished()
   }
@@ -261,18 +217,13 @@ export class QuicConnection implements StreamOwner {
   giveUpWrite(stream: QuicStream, code: number): void {
     stream.writeDone = true
     this.#blocked.delete(stream)
-    if (stream.number < 0) return
-    this.#resets.set(stream.number, { code, since: Date.now() })
-    this.#host.schedule(this)
+    if (stream.number >= 0) this.#abandoned.reset(stream.number, code)
   }
 
   giveUpRead(stream: QuicStream, code: number): void {
     stream.readDone = true
     stream.wantsData = false
-    if (stream.number < 0) return
-    this.#shutdown(stream.number, SHUTDOWN_READ, code)
-    this.#stopped.set(stream.number, Date.now())
-    this.#host.schedule(this)
+    if (stream.number >= 0) this.#abandoned.stop(stream.number, code)
   }
 
   release(stream: QuicStream): void {
@@ -285,7 +236,7 @@ export class QuicConnection implements StreamOwner {
     const abandonedWrite = !stream.writeDone
     if (abandonedWrite) this.giveUpWrite(stream, 0)
     if (!stream.readDone) {
-      if (abandonedWrite) this.#discarded.set(stream.number, Date.now())
+      if (abandonedWrite) this.#abandoned.discard(stream.number)
       else this.giveUpRead(stream, 0)
     }
     this.#host.schedule(this)
@@ -315,13 +266,8 @@ export class QuicConnection implements StreamOwner {
     this.#streams.clear()
     this.#unnumbered.clear()
     this.#blocked.clear()
-    this.#discarded.clear()
-    this.#stopped.clear()
-    this.#resets.clear()
-    this.#reaped.clear()
-    this.#finishing.clear()
-    clearTimeout(this.#recheck)
-    this.#recheck = undefined
+    this.#abandoned.clear()
+    this.#ends.clear()
     this.#arrived.length = 0
     this.#acceptors.length = 0
     this.#openers.length = 0
@@ -355,92 +301,18 @@ export class QuicConnection implements StreamOwner {
     for (const number of this.native.readable()) {
       const stream = this.#streams.get(number)
       if (stream === undefined) {
-        if (this.#discarded.has(number)) this.#discard(number)
-        else if ((number & 1) === (this.isServer ? 0 : 1)) this.#arrive(number)
+        const theirs = (number & 1) === (this.isServer ? 0 : 1)
+        if (!this.#abandoned.drop(number) && theirs) this.#arrive(number)
         continue
       }
       if (stream.wantsData) {
-        if (this.#endArrived(stream) && this.#deliver(stream)) more = true
+        if (this.#ends.arrived(stream) && this.#deliver(stream)) more = true
       } else if (!stream.readDone && (number >> 2) % stride === this.#turns) {
         // A few of those that are not being read, in rotation: looking at thousands in each turn would cost too much.
         this.#noticeReset(stream)
       }
     }
     return more
-  }
-
-  #transmit(): boolean {
-    const writes = this.#writes
-    if (this.#host.transmit(this, BURST_PACKETS)) return true
-    this.#writesSent = writes
-    return false
-  }
-
-  /** Nothing is on its way that is not acknowledged: then quiche has no timer but that of the idle timeout. */
-  get #quiet(): boolean {
-    return (this.native.timeout() ?? 0) > QUIET_MILLIS
-  }
-
-  /** Whether what was sent at `since` has arrived: certainly on a quiet connection, else most likely after round trips. */
-  #acknowledged(since: number, roundTrips = 2): boolean {
-    if (this.#quiet) return true
-    return performance.now() - since > roundTrips * ((this.activePath()?.rtt ?? 0) + SETTLE_MILLIS)
-  }
-
-  #finishAcknowledged(): void {
-    for (const [number, writtenAt] of this.#finishing) {
-      if (!this.#acknowledged(writtenAt) || !this.#hasRoom(number)) {
-        this.#lookAgain()
-        continue
-      }
-      this.#finishing.delete(number)
-      this.#sendEnd(number, this.#quiet ? 1 : END_COPIES)
-    }
-  }
-
-  /** Whether a packet for the stream can go out right now. */
-  #hasRoom(number: number): boolean {
-    try {
-      return this.native.streamCapacity(number) >= PACKET_BYTES
-    } catch {
-      return true
-    }
-  }
-
-  /** Sends the end of a stream at once and before anything else, so that nothing can come between. */
-  #sendEnd(number: number, copies = 1): void {
-    const stream = this.#streams.get(number)
-    try {
-      this.native.streamPriority(number, 0, true)
-      for (let copy = 0; copy < copies; copy++) {
-        this.native.streamSend(number, EMPTY, true)
-        this.#transmit()
-      }
-    } catch (error) {
-      if (stream !== undefined) this.#writeFailed(stream, error)
-      return
-    }
-    if (stream !== undefined) stream.endSentAt = performance.now()
-    this.#host.schedule(this)
-  }
-
-  /** Whether our end, if it was sent, has arrived, so that the other side's may be read. */
-  #endArrived(stream: QuicStream): boolean {
-    if (stream.endSentAt === undefined) return true
-    if (!this.#acknowledged(stream.endSentAt, 4)) {
-      this.#lookAgain()
-      return false
-    }
-    stream.endSentAt = undefined
-    return true
-  }
-
-  /** Asks for a turn a little later, in case nothing else does. */
-  #lookAgain(): void {
-    this.#recheck ??= setTimeout(() => {
-      this.#recheck = undefined
-      this.#host.schedule(this)
-    }, SETTLE_MILLIS)
   }
 
   /** Reads for one stream; true when there may be more. */
@@ -472,22 +344,8 @@ export class QuicConnection implements StreamOwner {
   }
 
   #readFailed(stream: QuicStream, error: unknown): void {
-    this.#reaped.add(stream.number)
+    this.#abandoned.reap(stream.number)
     stream.deliverReset(errorCode(error, "StreamReset") ?? 0)
-  }
-
-  /** Reads once more where a reset came in, until quiche has freed the stream. */
-  #reap(): void {
-    let left = BURST_REAPED
-    for (const number of this.#reaped) {
-      if (left-- === 0) return
-      this.#reaped.delete(number)
-      try {
-        this.native.streamRecv(number, EMPTY)
-      } catch (error) {
-        if (errorCode(error, "StreamReset") !== undefined) this.#reaped.add(number)
-      }
-    }
   }
 
   /** Looks, without taking data, whether the other side has given up a stream that nobody reads at the moment. */
@@ -521,34 +379,6 @@ export class QuicConnection implements StreamOwner {
     else acceptor(stream)
   }
 
-  #discard(number: number): void {
-    try {
-      for (;;) {
-        const received = this.native.streamRecv(number, SCRATCH)
-        if (received === null) return
-        if (received[1]) break
-      }
-    } catch {
-      // Reset: that is the end which was waited for.
-      this.#reaped.add(number)
-    }
-    this.#discarded.delete(number)
-  }
-
-  /** Frees a stream whose read half was shut down, once its end has come and its write half is long finished. */
-  #freeStopped(number: number, since: number, now: number): void {
-    try {
-      this.native.streamCapacity(number)
-    } catch (error) {
-      if (errorCode(error, "InvalidStreamState") !== undefined) this.#stopped.delete(number)
-    }
-    const done = !this.#streams.has(number) && now - since > 2 * DISCARD_MILLIS
-    if (done && this.#stopped.has(number) && this.native.streamFinished(number)) {
-      this.#stopped.delete(number)
-      this.#shutdown(number, SHUTDOWN_WRITE, 0)
-    }
-  }
-
   #write(): void {
     let left = Math.min(this.#blocked.size, BURST_WRITERS)
     for (const stream of this.#blocked) {
@@ -568,33 +398,13 @@ export class QuicConnection implements StreamOwner {
     }
   }
 
-  /** Resets what was given up, once all that quiche holds has been sent: it has when there is capacity left over. */
-  #reset(): void {
-    for (const [number, { code, since }] of this.#resets) {
-      try {
-        if (this.native.streamCapacity(number) === 0) {
-          // Most likely nothing can be sent on any stream; the next turn begins with another one.
-          this.#resets.delete(number)
-          this.#resets.set(number, { code, since })
-          return
-        }
-      } catch {
-        // Gone, or the other side does not want it any more.
-      }
-      this.#resets.delete(number)
-      this.#shutdown(number, SHUTDOWN_WRITE, code)
-      this.#host.schedule(this)
-    }
-  }
-
   /** Gives bytes to quiche; how many it took. */
   #send(stream: QuicStream, chunk: Uint8Array): number {
     this.#number(stream)
     try {
       const sent = this.native.streamSend(stream.number, chunk, false)
       if (sent === null) return 0
-      stream.lastWrite = ++this.#writes
-      stream.lastWriteAt = performance.now()
+      this.#ends.written(stream)
       this.#host.schedule(this)
       return sent
     } catch (error) {
@@ -631,14 +441,6 @@ export class QuicConnection implements StreamOwner {
       if (received <= probe.received) continue
       remove(this.#probes, probe)
       probe.answered()
-    }
-  }
-
-  #shutdown(number: number, half: 0 | 1, code: number): void {
-    try {
-      this.native.streamShutdown(number, half, code)
-    } catch {
-      // Gone, or shut down already.
     }
   }
 

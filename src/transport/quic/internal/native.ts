@@ -60,3 +60,9 @@ export const loadNative = (): Promise<Native> => {
   )
   return loading
 }
+
+/** What a stream was given up with, from quiche's errors `StreamReset(7)`, `StreamStopped(7)`, `InvalidStreamState(7)`. */
+export const errorCode = (error: unknown, name: string): number | undefined => {
+  const message = (error as Error).message
+  return message.startsWith(name) ? Number(message.slice(name.length + 1, -1)) : undefined
+}
