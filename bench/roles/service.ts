@@ -21,8 +21,13 @@ const download = (socket: Socket, size: number) => {
 const server = createServer({ allowHalfOpen: true, noDelay: true }, (socket) => {
   socket.on("error", () => {})
   socket.on("end", () => socket.end())
-  socket.once("data", (first: Buffer) => {
+  // A first packet may hold a single byte.
+  let first = Buffer.alloc(0)
+  socket.on("data", function onHead(bytes: Buffer) {
+    first = Buffer.concat([first, bytes])
     const end = first.indexOf("\n")
+    if (end < 0) return
+    socket.off("data", onHead)
     const [command, argument] = first.toString("latin1", 0, end).split(" ")
     const rest = first.subarray(end + 1)
     const size = Number(argument)

@@ -17,13 +17,19 @@ const service = Effect.acquireRelease(
   Effect.promise(async () => {
     const server = createServer({ allowHalfOpen: true }, (socket) => {
       socket.on("error", () => {})
-      socket.once("data", (first: Buffer) => {
-        const end = first.indexOf("\n")
-        const [command, size] = first.toString("utf8", 0, end).split(" ")
+      // A first packet may hold a single byte.
+      let head = Buffer.alloc(0)
+      const onData = (bytes: Buffer) => {
+        head = Buffer.concat([head, bytes])
+        const end = head.indexOf("\n")
+        if (end < 0) return
+        socket.off("data", onData)
+        const [command, size] = head.toString("utf8", 0, end).split(" ")
         if (command !== "echo") return void download(socket, Number(size))
-        socket.write(first.subarray(end + 1))
+        socket.write(head.subarray(end + 1))
         socket.pipe(socket)
-      })
+      }
+      socket.on("data", onData)
     }).listen(0, "127.0.0.1")
     await once(server, "listening")
     return server

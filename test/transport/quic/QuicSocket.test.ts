@@ -122,4 +122,26 @@ describe("the QUIC socket", () => {
       assert.isBelow(connections, MAX_HALF_OPEN)
     })
   )
+
+  run(
+    "asks much noise that looks like beginnings for a proof of its address, which costs no memory",
+    Effect.gen(function* () {
+      const { endpoint, listener, dial } = yield* listening("127.0.0.1")
+      const socket = yield* rawSocket
+      let answers = 0
+      socket.on("message", () => answers++)
+      const noise = randomBytes(1_200)
+      noise[0] = 0xc0
+      noise.writeUInt32BE(1, 1)
+      // Ids of 8 bytes, no token.
+      noise[5] = noise[14] = 8
+      noise[23] = 0
+      for (let sent = 0; sent < RETRY_ABOVE_HALF_OPEN; sent++) yield* sendRaw(socket, noise, endpoint.address.port)
+      yield* Effect.all([dial("127.0.0.1"), listener.accept], { concurrency: 2 })
+      assert.strictEqual(answers, 0)
+      for (let sent = 0; sent < 4 * RETRY_ABOVE_HALF_OPEN; sent++) yield* sendRaw(socket, noise, endpoint.address.port)
+      yield* Effect.all([dial("127.0.0.1"), listener.accept], { concurrency: 2 })
+      assert.isAtLeast(answers, 1)
+    })
+  )
 })

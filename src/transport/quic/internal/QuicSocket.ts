@@ -19,6 +19,7 @@ import {
   CLOSED_ANSWERS,
   CONNECTION_ID_BYTES,
   DATAGRAM_QUEUE,
+  FAILURES_MILLIS,
   HANDSHAKE_MILLIS,
   INITIAL_PACKET_BYTES,
   KEEP_ALIVE_MILLIS,
@@ -79,6 +80,8 @@ export class QuicSocket implements ConnectionHost {
   #ticker: NodeJS.Timeout | undefined
   #slab = Buffer.allocUnsafeSlow(SEND_SLAB_BYTES)
   #slabUsed = 0
+  #failures = 0
+  #failuresSince = 0
   #lastFrom: { readonly raw: string; readonly port: number; readonly info: ReceiveInfo } | undefined
 
   private constructor(native: Native, udp: dgram.Socket) {
@@ -241,11 +244,12 @@ export class QuicSocket implements ConnectionHost {
   #welcome(packet: Buffer, dialedId: string, from: dgram.RemoteInfo, newcomers: Newcomers): void {
     const halfOpen = this.#halfOpen()
     if (halfOpen >= MAX_HALF_OPEN) return
+    const mustProveAddress = halfOpen + this.#failedLately() >= RETRY_ABOVE_HALF_OPEN
     const info = this.#receiveInfo(from)
     let original: Buffer | null = null
     let id: Buffer = randomBytes(CONNECTION_ID_BYTES)
     try {
-      if (halfOpen >= RETRY_ABOVE_HALF_OPEN) {
+      if (mustProveAddress) {
         const header = this.#native.Header.fromSlice(packet, CONNECTION_ID_BYTES)
         const text = SocketAddress.format(info.from)
         if (header.token === undefined || header.token.length === 0) {
@@ -276,6 +280,7 @@ export class QuicSocket implements ConnectionHost {
       connection.native.recv(packet, info)
     } catch {
       // Not QUIC at all, or a handshake that cannot succeed: then there is an alert to send.
+      this.#failures++
       if (connection.native.localError() !== null) this.sendLastWord(connection)
       return
     }
@@ -297,6 +302,16 @@ export class QuicSocket implements ConnectionHost {
       for (const connection of this.#connections) if (connection.state === "opening" && connection.isServer) count++
     }
     return count
+  }
+
+  /** Beginnings that failed in the last second or so: each has cost memory that only a garbage collection gives back. */
+  #failedLately(): number {
+    const now = Date.now()
+    if (now - this.#failuresSince > FAILURES_MILLIS) {
+      this.#failures = 0
+      this.#failuresSince = now
+    }
+    return this.#failures
   }
 
   /** The addresses of a packet as quiche wants them; the same object again for the same sender. */

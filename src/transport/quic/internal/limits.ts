@@ -19,9 +19,13 @@ export const KEEP_ALIVE_MILLIS = 10_000
 /** A handshake that takes longer than this at the listening side is given up. */
 export const HANDSHAKE_MILLIS = 10_000
 
-/** Handshakes not finished yet: above the first number each newcomer proves its address (Retry), above the second it is ignored. */
+/**
+ * Handshakes not finished yet: above the first number each newcomer proves its address (Retry), above the second it is
+ * ignored. Those that failed at their first packet count for this long towards the first number.
+ */
 export const RETRY_ABOVE_HALF_OPEN = 64
 export const MAX_HALF_OPEN = 1_024
+export const FAILURES_MILLIS = 1_000
 
 /** Streams that wait to be accepted. */
 export const ACCEPT_STREAMS = 1_024
