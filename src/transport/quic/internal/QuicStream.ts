@@ -37,9 +37,8 @@ export class QuicStream extends Duplex implements TransportStream {
   readDone = false
   /** Nothing more will be written: finished, reset, or the other side stopped reading. */
   writeDone = false
-  /** Which write of the connection was the last one for this stream, and when it was; 0 when there was none. */
+  /** Which write of the connection was the last one for this stream; 0 when there was none. */
   lastWrite = 0
-  lastWriteAt = 0
   /** When its end was sent, until that is known to have arrived. */
   endSentAt: number | undefined
   /** What did not fit into the connection's send buffer yet. */

@@ -2,15 +2,29 @@
  * The ends of streams, sent so that they arrive.
  *
  * quiche 0.18 takes a stream for complete as soon as all its bytes are acknowledged, whether its end was or not, and
- * forgets it, with the end perhaps unsent or lost; the other side would wait for ever. So an end goes out together with
- * the last bytes, or after they are acknowledged; and once ours is sent, the other side's end is not read before ours has
- * arrived.
+ * forgets it, with the end perhaps unsent or lost; and an end without bytes that was lost it may not send again. The other
+ * side would wait for ever. So an end goes out together with the last bytes, or after they are acknowledged; alone, it is
+ * sent again while packets have been lost since; and meanwhile the other side's end is not read.
  */
-import { BURST_PACKETS, END_COPIES, QUIET_MILLIS, SETTLE_MILLIS } from "./limits.ts"
+import { BURST_PACKETS, END_BURST, END_CERTAIN_MILLIS, END_COPIES, QUIET_MILLIS, SETTLE_MILLIS } from "./limits.ts"
 import type { NativeConnection } from "./native.ts"
 import type { QuicStream } from "./QuicStream.ts"
 
 const EMPTY = new Uint8Array(0)
+
+/** An end that waits for the bytes before it: since when all of them were sent, and how many packets had been lost by then. */
+interface Waiting {
+  readonly sentAt: number | undefined
+  readonly lost: number
+  readonly triesLeft: number
+}
+
+/** An end that may be lost: when it was sent last, how many packets had been lost by then, how often it may be sent again. */
+interface Unconfirmed {
+  readonly sentAt: number
+  readonly lost: number
+  readonly copiesLeft: number
+}
 
 export interface StreamEndsHost {
   /** Asks for a turn. */
@@ -28,13 +42,16 @@ export interface StreamEndsHost {
 export class StreamEnds {
   readonly #native: NativeConnection
   readonly #host: StreamEndsHost
-  /** Ends that wait for the bytes before them, with the time those were written. */
-  readonly #waiting = new Map<number, number>()
+  readonly #waiting = new Map<number, Waiting>()
+  readonly #unconfirmed = new Map<number, Unconfirmed>()
+  #confirmedAt = 0
   /** Counts writes; and how many there had been when all of them were last sent. */
   #writes = 0
   #writesSent = 0
   /** The last sending stopped although there was more. */
   #interrupted = false
+  #roundTripMillis = 0
+  #roundTripAt = Number.NEGATIVE_INFINITY
   #timer: NodeJS.Timeout | undefined
 
   constructor(native: NativeConnection, host: StreamEndsHost) {
@@ -49,7 +66,6 @@ export class StreamEnds {
   /** Takes note of bytes that were given to quiche. */
   written(stream: QuicStream): void {
     stream.lastWrite = ++this.#writes
-    stream.lastWriteAt = performance.now()
   }
 
   /** Sends packets; true when there are more. */
@@ -60,26 +76,21 @@ export class StreamEnds {
     return this.#interrupted
   }
 
-  /** Ends a stream: at once when bytes that were not sent yet take the end with them, else as soon as it is safe. */
+  /** Ends a stream: at once when bytes that were surely not sent yet take the end with them, else as soon as it is safe. */
   finish(stream: QuicStream): void {
-    if (stream.lastWrite === 0 || stream.lastWrite > this.#writesSent || this.#quiet) {
-      this.#send(stream.number, this.#interrupted ? END_COPIES : 1)
+    if (stream.lastWrite > this.#writesSent && !this.#interrupted) {
+      this.#send(stream.number)
     } else {
-      this.#waiting.set(stream.number, stream.lastWriteAt)
+      this.#waiting.set(stream.number, { sentAt: undefined, lost: 0, triesLeft: END_COPIES })
       this.#host.schedule()
     }
   }
 
-  /** Sends the ends that have waited long enough. */
+  /** Sends the ends that have waited long enough, and those again that may have been lost. */
   turn(): void {
-    for (const [number, writtenAt] of this.#waiting) {
-      if (!this.#acknowledged(writtenAt, 2) || !this.allSent()) {
-        this.#lookAgain()
-        continue
-      }
-      this.#waiting.delete(number)
-      this.#send(number, this.#quiet ? 1 : END_COPIES)
-    }
+    if (this.#waiting.size > 0) this.#sendWaiting()
+    if (this.#unconfirmed.size > 0) this.#confirm()
+    if (this.#waiting.size + this.#unconfirmed.size > 0) this.#lookAgain()
   }
 
   /** Whether our end, if it was sent, has arrived, so that the other side's may be read. */
@@ -106,6 +117,7 @@ export class StreamEnds {
 
   clear(): void {
     this.#waiting.clear()
+    this.#unconfirmed.clear()
     clearTimeout(this.#timer)
     this.#timer = undefined
   }
@@ -117,26 +129,73 @@ export class StreamEnds {
 
   /** Whether what was sent at `since` has arrived: certainly on a quiet connection, else most likely after round trips. */
   #acknowledged(since: number, roundTrips: number): boolean {
-    if (this.#quiet) return true
-    const roundTripMillis = this.#native.pathStats().find((path) => path.active)?.rtt ?? 0
-    return performance.now() - since > roundTrips * (roundTripMillis + SETTLE_MILLIS)
+    const now = performance.now()
+    if (now - this.#roundTripAt > SETTLE_MILLIS) {
+      // Asking quiche is too slow to do it for each of many streams.
+      this.#roundTripMillis = this.#native.pathStats().find((path) => path.active)?.rtt ?? 0
+      this.#roundTripAt = now
+    }
+    return now - since > roundTrips * (this.#roundTripMillis + SETTLE_MILLIS) || this.#quiet
   }
 
-  /** Sends an end at once and before anything else, so that nothing can come between. */
-  #send(number: number, copies: number): void {
+  /** Sends an end once the bytes before it have arrived: all were sent, and a while later no packet has been lost since. */
+  #sendWaiting(): void {
+    let lost: number | undefined
+    for (const [number, { sentAt, lost: lostThen, triesLeft }] of this.#waiting) {
+      if (this.#quiet) {
+        this.#waiting.delete(number)
+        this.#sendAlone(number, END_COPIES)
+      } else if (sentAt === undefined) {
+        if (!this.allSent()) return
+        lost ??= this.#native.stats().lost
+        this.#waiting.set(number, { sentAt: performance.now(), lost, triesLeft })
+      } else if (this.#acknowledged(sentAt, 2)) {
+        lost ??= this.#native.stats().lost
+        this.#waiting.delete(number)
+        if (lost === lostThen || triesLeft === 0) this.#sendAlone(number, END_COPIES)
+        else this.#waiting.set(number, { sentAt: undefined, lost, triesLeft: triesLeft - 1 })
+      }
+    }
+  }
+
+  /** Every few milliseconds: an end has arrived when no packet was lost since and none is on its way. */
+  #confirm(): void {
+    const now = performance.now()
+    if (now - this.#confirmedAt < SETTLE_MILLIS) return
+    this.#confirmedAt = now
+    const { lost } = this.#native.stats()
+    for (const [number, end] of this.#unconfirmed) {
+      if (lost !== end.lost) {
+        if (!this.#acknowledged(end.sentAt, 1)) continue
+        this.#unconfirmed.delete(number)
+        if (end.copiesLeft > 0) this.#sendAlone(number, end.copiesLeft - 1)
+      } else if (this.#quiet || now - end.sentAt > END_CERTAIN_MILLIS) {
+        this.#unconfirmed.delete(number)
+      }
+    }
+  }
+
+  #sendAlone(number: number, copiesLeft: number): void {
+    const { lost } = this.#native.stats()
+    let sent = true
+    for (let packets = this.#quiet ? 1 : END_BURST; packets > 0 && sent; packets--) sent = this.#send(number)
+    if (sent) this.#unconfirmed.set(number, { sentAt: performance.now(), lost, copiesLeft })
+  }
+
+  /** Sends an end at once and before anything else, so that nothing can come between; false when it cannot be sent. */
+  #send(number: number): boolean {
     const stream = this.#host.stream(number)
     try {
       this.#native.streamPriority(number, 0, true)
-      for (let copy = 0; copy < copies; copy++) {
-        this.#native.streamSend(number, EMPTY, true)
-        this.transmit()
-      }
+      this.#native.streamSend(number, EMPTY, true)
     } catch (error) {
-      if (stream !== undefined) this.#host.failed(stream, error)
-      return
+      if (stream !== undefined && stream.endSentAt === undefined) this.#host.failed(stream, error)
+      return false
     }
+    this.transmit()
     if (stream !== undefined) stream.endSentAt = performance.now()
     this.#host.schedule()
+    return true
   }
 
   /** Asks for a turn a little later, in case nothing else does. */

@@ -63,11 +63,14 @@ export const QUIET_MILLIS = 5_000
 /** Added to a round trip for what the other side and the event loop take, before something counts as acknowledged. */
 export const SETTLE_MILLIS = 5
 
-/**
- * How often an end is sent when it is not certain that the bytes before it are acknowledged, each time in a packet of its
- * own: quiche 0.18 may not send it again if it is lost then.
- */
-export const END_COPIES = 3
+/** How often an end without bytes waits longer, or is sent again, because packets were lost since. */
+export const END_COPIES = 6
+
+/** How many packets take it each time, unless all bytes before it have surely arrived. */
+export const END_BURST = 3
+
+/** After this time without a lost packet, an end has arrived: the loss would have been noticed. */
+export const END_CERTAIN_MILLIS = 1_000
 
 /** How long a closed connection answers late packets with its last word (RFC 9000 §10.2.1), and how often. */
 export const CLOSED_ANSWER_MILLIS = 3_000
