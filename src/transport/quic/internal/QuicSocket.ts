@@ -46,6 +46,8 @@ const MIN_READ_BYTES = 8 * 1024
 
 const TICK_MILLIS = 1_000
 
+const NO_TOKEN = new Uint8Array(0)
+
 interface LastWord {
   readonly packet: Buffer
   readonly to: SocketAddress.SocketAddress
@@ -244,22 +246,17 @@ export class QuicSocket implements ConnectionHost {
   #welcome(packet: Buffer, dialedId: string, from: dgram.RemoteInfo, newcomers: Newcomers): void {
     const halfOpen = this.#halfOpen()
     if (halfOpen >= MAX_HALF_OPEN) return
-    const mustProveAddress = halfOpen + this.#failedLately() >= RETRY_ABOVE_HALF_OPEN
     const info = this.#receiveInfo(from)
-    let original: Buffer | null = null
-    let id: Buffer = randomBytes(CONNECTION_ID_BYTES)
     try {
-      if (mustProveAddress) {
-        const header = this.#native.Header.fromSlice(packet, CONNECTION_ID_BYTES)
-        const text = SocketAddress.format(info.from)
-        if (header.token === undefined || header.token.length === 0) {
-          this.#sendRetry(header.scid, header.dcid, text, info.from)
-          return
-        }
-        original = openRetryToken(this.#retryKey, text, header.token, Date.now()) ?? null
-        if (original === null) return
-        id = Buffer.from(header.dcid)
+      const { token = NO_TOKEN, dcid, scid } = this.#native.Header.fromSlice(packet, CONNECTION_ID_BYTES)
+      const address = SocketAddress.format(info.from)
+      // A proof counts whenever it comes: its bearer checks that the answer knows of it (RFC 9000 §7.3).
+      const original = openRetryToken(this.#retryKey, address, token, Date.now()) ?? null
+      if (original === null && halfOpen + this.#failedLately() >= RETRY_ABOVE_HALF_OPEN) {
+        if (token.length === 0) this.#sendRetry(scid, dcid, address, info.from)
+        return
       }
+      const id = original === null ? randomBytes(CONNECTION_ID_BYTES) : Buffer.from(dcid)
       const native = this.#native.Connection.accept(id, original, info.to, info.from, newcomers.config)
       const connection = new QuicConnection(this, native, true, info.from, Date.now())
       this.#begin(connection, packet, info, [text(id), dialedId], newcomers)
