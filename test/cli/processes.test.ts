@@ -35,7 +35,8 @@ describe("processes", () => {
         for (const name of ["source", "destination", "server"] as const) {
           const { code, millis } = yield* running[name].stop(name === "source" ? "SIGINT" : "SIGTERM")
           assert.strictEqual(code, 0, `${name}\n${logs()}`)
-          assert.isBelow(millis, 2_000, `${name}\n${logs()}`)
+          // Two seconds by its own clock; a busy machine takes a while to start and end it.
+          assert.isBelow(millis, 3_500, `${name}\n${logs()}`)
         }
         const shown = Object.entries(times).map(([what, millis]) => `${what} ${Math.round(millis)} ms`)
         process.stdout.write(`until the tunnel works: ${shown.join(", ")}\n`)
