@@ -42,15 +42,18 @@ const outline = (der: Uint8Array, depth = 0): ReadonlyArray<string> => {
     const content = der.subarray(at + header, at + header + length)
     const line = `${"  ".repeat(depth)}${tag.toString(16)}`
     if ((tag & 0x20) !== 0) lines.push(line, ...outline(content, depth + 1))
-    else lines.push(`${line} ${MASKED.has(tag) || content.length > 15 ? shape(tag, content) : hex(content)}`)
+    else lines.push(`${line} ${MASKED.has(tag) || content.length > 12 ? shape(tag, content) : hex(content)}`)
     at += header + length
   }
   return lines
 }
 const hex = (bytes: Uint8Array) => Buffer.from(bytes).toString("hex")
-/** Times keep their length (UTCTime has 13, GeneralizedTime 15 characters); serials, keys, key ids are random. */
+/**
+ * Times keep their length (UTCTime has 13, GeneralizedTime 15 characters); serials, keys, key ids are random, and a
+ * serial that happens to begin with zeros is shorter.
+ */
 const shape = (tag: number, content: Uint8Array) => {
-  if (tag === 0x02) return "serial of 128 bits"
+  if (tag === 0x02) return "serial"
   if (tag === 0x17 || tag === 0x18) return `time of ${content.length}`
   if (tag === 0x13 || tag === 0x82) return Buffer.from(content).toString()
   if (tag === 0x87) return hex(content)
