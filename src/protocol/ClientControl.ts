@@ -89,7 +89,9 @@ export const Peer = Schema.Struct({
   directs: Schema.Array(Address).check(Schema.isMaxLength(MAX_DIRECTS)),
   serverCertificate: Certificate,
   clientCertificate: Certificate,
-  relayIds: Schema.Array(Id).check(Schema.isMaxLength(MAX_RELAYS))
+  relayIds: Schema.Array(Id).check(Schema.isMaxLength(MAX_RELAYS)),
+  /** Extension: ends its `dhxcp` streams with a frame of no bytes, and expects one. */
+  dhxcpEndRecord: Schema.optionalKey(Schema.Literal(true))
 })
 export type Peer = typeof Peer.Type
 
@@ -104,7 +106,8 @@ const readPeer = (message: PeerMessage | undefined) =>
     directs: message.directs.map(readAddress).filter(isAddress).slice(0, MAX_DIRECTS),
     serverCertificate: readBytes(message.serverCertificate),
     clientCertificate: readBytes(message.clientCertificate),
-    relayIds: message.relayIds.filter((id) => id !== "").slice(0, MAX_RELAYS)
+    relayIds: message.relayIds.filter((id) => id !== "").slice(0, MAX_RELAYS),
+    ...(message.dhxcpEndRecord && { dhxcpEndRecord: true as const })
   }
 
 const writePeer = ({ directs, ...rest }: Peer) => ({

@@ -6,7 +6,7 @@ import { Schema } from "effect"
 import { makeCodec } from "./Codec.ts"
 import { type ECDHConfiguration, RequestSchema, ResponseSchema, type TLSConfiguration } from "./gen/connect_pb.js"
 import { Refused, readRefused, writeRefused } from "./Refusal.ts"
-import { Blob, Host } from "./values.ts"
+import { Blob, Host, Id } from "./values.ts"
 
 const ENCRYPTIONS = ["none", "tls", "dhxcp"] as const
 const PROXY_VERSIONS = ["none", "v1", "v2"] as const
@@ -32,7 +32,9 @@ export const ConnectRequest = Schema.Union([
     /** What the source accepts; empty means none, as on every direct link. */
     encryptions: Schema.Array(Encryption).check(Schema.isMaxLength(MAX_ENCRYPTIONS)),
     tls: Schema.optionalKey(Tls),
-    dhxcp: Schema.optionalKey(Dhxcp)
+    dhxcp: Schema.optionalKey(Dhxcp),
+    /** Extension: the key of the client certificate of the destination that is meant, when a relay knows several. */
+    destinationKey: Schema.optionalKey(Id)
   })
 ])
 export type ConnectRequest = typeof ConnectRequest.Type
@@ -51,7 +53,8 @@ export const connectRequest = makeCodec(
           _tag: "Connect",
           encryptions: connect.sourceEncryption.flatMap((scheme) => ENCRYPTIONS[scheme] ?? []),
           ...readTls(connect.sourceTls),
-          ...readDhxcp(connect.sourceDhX25519)
+          ...readDhxcp(connect.sourceDhX25519),
+          ...(connect.destinationKey !== undefined && { destinationKey: connect.destinationKey })
         }
       : { _tag: "Check" },
   (value) =>
@@ -61,7 +64,8 @@ export const connectRequest = makeCodec(
           connect: {
             sourceEncryption: value.encryptions.map((scheme) => ENCRYPTIONS.indexOf(scheme)),
             ...(value.tls && { sourceTls: value.tls }),
-            ...(value.dhxcp && { sourceDhX25519: value.dhxcp })
+            ...(value.dhxcp && { sourceDhX25519: value.dhxcp }),
+            ...(value.destinationKey !== undefined && { destinationKey: value.destinationKey })
           }
         }
 )

@@ -22,6 +22,13 @@ export const send = <A>(
   stream: Writable,
   codec: Codec<A>,
   value: A,
+  options: MessageOptions
+): Effect.Effect<void, ProtocolError> => Effect.suspend(() => sendFrame(stream, codec.encode(value), options))
+
+/** Writes the bytes of one message, whatever they mean. */
+export const sendFrame = (
+  stream: Writable,
+  message: Uint8Array,
   { width }: MessageOptions
 ): Effect.Effect<void, ProtocolError> =>
   Effect.callback<void, ProtocolError>((resume) => {
@@ -32,7 +39,7 @@ export const send = <A>(
     // A stream that is destroyed while it writes need not call back.
     const onClose = () => resume(Effect.fail(failed(stream.errored)))
     stream.once("close", onClose)
-    stream.write(encodeFrame(codec.encode(value), width), (error) => {
+    stream.write(encodeFrame(message, width), (error) => {
       stream.off("close", onClose)
       resume(error ? Effect.fail(failed(stream.errored ?? error)) : Effect.void)
     })
@@ -40,17 +47,21 @@ export const send = <A>(
   })
 
 /** Reads the next message. */
-export const receive = Effect.fnUntraced(function* <A>(
-  stream: Readable,
-  codec: Codec<A>,
-  { width, limit }: MessageOptions
-) {
+export const receive = Effect.fnUntraced(function* <A>(stream: Readable, codec: Codec<A>, options: MessageOptions) {
+  return yield* decode(codec, yield* receiveFrame(stream, options))
+})
+
+/** What the bytes of a message mean. */
+export const decode = <A>(codec: Codec<A>, message: Uint8Array) =>
+  Effect.fromResult(codec.decode(message) as Result.Result<A, ProtocolError>)
+
+/** Reads the bytes of the next message, whatever they mean. */
+export const receiveFrame = Effect.fnUntraced(function* (stream: Readable, { width, limit }: MessageOptions) {
   const prefix = yield* take(stream, width, new StreamEnded())
   const length = yield* Effect.fromResult(decodeLength(prefix, limit)).pipe(
     Effect.mapError((reason) => new ProtocolError({ reason }))
   )
-  const bytes = length === 0 ? Buffer.alloc(0) : yield* take(stream, length, new FrameTruncated())
-  return yield* Effect.fromResult(codec.decode(bytes) as Result.Result<A, ProtocolError>)
+  return length === 0 ? Buffer.alloc(0) : yield* take(stream, length, new FrameTruncated())
 })
 
 /** Reads the next message within a time. */

@@ -1,10 +1,11 @@
 /** Messages between a relay and a control server, and what control vouches for in a client's name. */
-import { Redacted, Schema } from "effect"
+import { Redacted, Result, Schema } from "effect"
 import { EndpointName } from "../domain/EndpointName.ts"
 import { Role } from "../domain/Role.ts"
 import { makeCodec } from "./Codec.ts"
 import { AuthenticateReqSchema, AuthenticateRespSchema, ClientAuthenticationSchema } from "./gen/relay_pb.js"
 import { Refused, readRefused, writeRefused } from "./Refusal.ts"
+import { seal, unseal } from "./seal.ts"
 import {
   Blob,
   BuildVersion,
@@ -95,3 +96,13 @@ export const clientAuthentication = makeCodec(
   ({ endpoint, role, certificateKey }) => ({ endpoint: endpoint?.name, role: readRole(role), certificateKey }),
   ({ endpoint, role, certificateKey }) => ({ endpoint: { name: endpoint }, role: writeRole(role), certificateKey })
 )
+
+/** What control vouches for, for the one relay that it shares the key with. */
+export const sealAuthentication = (key: Uint8Array, client: ClientAuthentication, nonce?: Uint8Array): Uint8Array =>
+  seal(key, clientAuthentication.encode(client), nonce)
+
+/** What control vouched for; undefined when the blob was not sealed with this key, or says nothing. */
+export const openAuthentication = (key: Uint8Array, blob: Uint8Array): ClientAuthentication | undefined => {
+  const message = unseal(key, blob)
+  return message && Result.getOrUndefined(clientAuthentication.decode(message))
+}

@@ -104,6 +104,13 @@ export declare type Peer = Message<"client.Peer"> & {
    * @generated from field: repeated string relay_ids = 6;
    */
   relayIds: string[];
+
+  /**
+   * Extension. Ends its dhxcp streams with a frame of no bytes, and expects one.
+   *
+   * @generated from field: optional bool dhxcp_end_record = 1000;
+   */
+  dhxcpEndRecord?: boolean | undefined;
 };
 
 /**

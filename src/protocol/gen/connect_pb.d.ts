@@ -97,6 +97,13 @@ export declare type Request_Connect = Message<"connect.Request.Connect"> & {
    * @generated from field: connect.ECDHConfiguration source_dh_x25519 = 3;
    */
   sourceDhX25519?: ECDHConfiguration | undefined;
+
+  /**
+   * Extension. The key of the client certificate of the destination that is meant: a relay asks no other one.
+   *
+   * @generated from field: optional string destination_key = 1000;
+   */
+  destinationKey?: string | undefined;
 };
 
 /**
