@@ -23,7 +23,17 @@ export class EndpointRefused extends Schema.TaggedError<EndpointRefused>()("Endp
   }
 }
 
-export const DirectoryReason = Schema.Union([TokenRejected, EndpointRefused])
+/** What a server remembers of itself cannot be read or written. */
+export class StateUnusable extends Schema.TaggedError<StateUnusable>()("StateUnusable", {
+  path: Schema.String,
+  detail: Schema.String
+}) {
+  override get message() {
+    return `${this.detail} (${this.path}); repair the file, or remove it to start as a new server`
+  }
+}
+
+export const DirectoryReason = Schema.Union([TokenRejected, EndpointRefused, StateUnusable])
 
 export type DirectoryReason = typeof DirectoryReason.Type
 

@@ -32,14 +32,14 @@ const world = Effect.fnUntraced(function* (expiry: Duration.Input = "30 seconds"
 
   const start = Effect.gen(function* () {
     serverScope = yield* Scope.make()
-    const [bound] = yield* ControlServer.start({
+    const { clients } = yield* ControlServer.start({
       ingresses: [{ address, identity }],
       tokens: [Redacted.make("good")],
       endpointExpiry: Duration.fromInputUnsafe(expiry),
       restrict: ({ endpoint }) =>
         endpoint === "secret" ? { code: ErrorCode.EndpointNotAllowed, message: "not for you" } : undefined
     }).pipe(Effect.provideService(Scope.Scope, serverScope), Effect.provide(transport))
-    address = bound!
+    address = clients[0]!
   })
   yield* start
   yield* Effect.addFinalizer(() => Effect.suspend(() => Scope.close(serverScope, Exit.void)))

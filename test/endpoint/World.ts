@@ -64,12 +64,12 @@ export const makeWorld = Effect.fnUntraced(function* (transport: Layer.Layer<Tra
 
   const start = Effect.gen(function* () {
     serverScope = yield* Scope.make()
-    const [address] = yield* ControlServer.start({
+    const { clients } = yield* ControlServer.start({
       ingresses: [{ address: server, identity }],
       tokens: [Redacted.make("token")],
       endpointExpiry: Duration.seconds(30)
     }).pipe(Effect.provideService(Scope.Scope, serverScope), Effect.provide(provided), Effect.provide(silent))
-    server = address!
+    server = clients[0]!
   })
   yield* start
 

@@ -1,36 +1,60 @@
-import { Effect, FiberSet, Layer, type Scope } from "effect"
+import { Effect, FiberSet, Layer, type Redacted, type Scope } from "effect"
 import type { Identity } from "../../certs/Identity.ts"
 import * as SocketAddress from "../../domain/SocketAddress.ts"
-import { Transport } from "../../transport/Transport.ts"
+import { type Listener, Transport } from "../../transport/Transport.ts"
 import { Trust } from "../../transport/Trust.ts"
-import { type DirectoryServerOptions, makeDirectoryServer, PROTOCOLS } from "./DirectoryServer.ts"
+import { type ControlIdentity, makeControlIdentity } from "./ControlIdentity.ts"
+import * as DirectoryServer from "./DirectoryServer.ts"
+import * as RelayRoster from "./RelayRoster.ts"
 
 export interface Ingress {
   readonly address: SocketAddress.SocketAddress
   readonly identity: Identity
 }
 
-export interface ControlServerOptions extends DirectoryServerOptions {
+export interface ControlServerOptions extends Omit<DirectoryServer.DirectoryServerOptions, "identity" | "relays"> {
+  /** Made anew unless it is given. */
+  readonly identity?: ControlIdentity
   /** Where clients come in; each has a socket of its own. */
   readonly ingresses: ReadonlyArray<Ingress>
+  /** How relays come in. */
+  readonly relays?: {
+    /** Each a token, or `sha256:` and the hash of one in hex. */
+    readonly tokens: ReadonlyArray<Redacted.Redacted<string>>
+    readonly ingresses: ReadonlyArray<Ingress>
+    /** A way in within this process. */
+    readonly listener?: Listener
+  }
 }
 
 /** The control server as a role: fails when one of its addresses cannot be listened on. */
 const make = Effect.fnUntraced(function* (options: ControlServerOptions) {
   const transport = yield* Transport
-  const directory = yield* makeDirectoryServer(options)
+  const { identity = makeControlIdentity(), relays = { tokens: [], ingresses: [] } } = options
+  const roster = yield* RelayRoster.makeRelayRoster({ identity, tokens: relays.tokens })
+  const directory = yield* DirectoryServer.makeDirectoryServer({ ...options, identity, relays: roster.relays })
   const serving = yield* FiberSet.make()
-  return yield* Effect.forEach(options.ingresses, ({ address, identity }) =>
-    Effect.gen(function* () {
-      const endpoint = yield* transport.bind({ address })
-      const listener = yield* endpoint.listen({ protocols: PROTOCOLS, identity, trust: Trust.anyone })
-      yield* FiberSet.run(serving, Effect.scoped(directory.serve(listener)))
-      yield* Effect.logInfo("server.listening").pipe(
-        Effect.annotateLogs({ address: SocketAddress.format(endpoint.address) })
-      )
-      return endpoint.address
-    })
+
+  const open = Effect.fnUntraced(function* (
+    { address, identity }: Ingress,
+    role: Pick<RelayRoster.RelayRoster, "serve">,
+    protocols: ReadonlyArray<string>,
+    event: string
+  ) {
+    const endpoint = yield* transport.bind({ address })
+    const listener = yield* endpoint.listen({ protocols, identity, trust: Trust.anyone })
+    yield* FiberSet.run(serving, Effect.scoped(role.serve(listener)))
+    yield* Effect.logInfo(event).pipe(Effect.annotateLogs({ address: SocketAddress.format(endpoint.address) }))
+    return endpoint.address
+  })
+  const clients = yield* Effect.forEach(options.ingresses, (ingress) =>
+    open(ingress, directory, DirectoryServer.PROTOCOLS, "server.listening")
   )
+  const registrations = yield* Effect.forEach(relays.ingresses, (ingress) =>
+    open(ingress, roster, RelayRoster.PROTOCOLS, "server.listening.relays")
+  )
+  if (relays.listener !== undefined) yield* FiberSet.run(serving, Effect.scoped(roster.serve(relays.listener)))
+  return { clients, relays: registrations }
 })
 
 export const ControlServer = {
@@ -40,7 +64,7 @@ export const ControlServer = {
   start: (
     options: ControlServerOptions
   ): Effect.Effect<
-    ReadonlyArray<SocketAddress.SocketAddress>,
+    Effect.Success<ReturnType<typeof make>>,
     Effect.Error<ReturnType<typeof make>>,
     Transport | Scope.Scope
   > => make(options)

@@ -7,6 +7,7 @@
  */
 import { randomBytes } from "node:crypto"
 import { Clock, Duration, Effect, FiberSet, RcMap, type Redacted, type Scope, Stream, SubscriptionRef } from "effect"
+import { certificateKey } from "../../certs/certificateKey.ts"
 import * as base32hex from "../../domain/base32hex.ts"
 import type { EndpointName } from "../../domain/EndpointName.ts"
 import type { Role } from "../../domain/Role.ts"
@@ -17,10 +18,14 @@ import { ErrorCode } from "../../protocol/ErrorCode.ts"
 import { MAX_MESSAGE_BYTES, MAX_STRANGER_MESSAGE_BYTES } from "../../protocol/Frame.ts"
 import { type MessageOptions, receive, receiveWithin, send } from "../../protocol/MessageStream.ts"
 import type { ProtocolError } from "../../protocol/ProtocolError.ts"
+import { sealAuthentication } from "../../protocol/RelayControl.ts"
+import { CROWDED, makeReception, turnAway } from "../../transport/Reception.ts"
 import { type Connection, type Listener, serve, type TransportStream } from "../../transport/Transport.ts"
 import type { TransportError } from "../../transport/TransportError.ts"
+import type { ControlIdentity } from "./ControlIdentity.ts"
 import { makeEndpointActor } from "./EndpointActor.ts"
 import { openReconnectToken, sealReconnectToken } from "./ReconnectToken.ts"
+import type { RegisteredRelay } from "./RelayRoster.ts"
 import { makeTokens } from "./Tokens.ts"
 
 export interface Refusal {
@@ -29,6 +34,9 @@ export interface Refusal {
 }
 
 export interface DirectoryServerOptions {
+  readonly identity: ControlIdentity
+  /** The relays to offer. */
+  readonly relays: SubscriptionRef.SubscriptionRef<ReadonlyArray<RegisteredRelay>>
   /** Each a token, or `sha256:` and the hash of one in hex. */
   readonly tokens: ReadonlyArray<Redacted.Redacted<string>>
   /** How long the registrations of a lost client stay listed; zero withdraws them at once. */
@@ -41,11 +49,6 @@ export interface DirectoryServerOptions {
 export const PROTOCOLS = Alpn.control
 
 const HELLO_DEADLINE = Duration.seconds(5)
-/** A refused client has this long to read why before the connection is closed. */
-const REFUSAL_GRACE = Duration.seconds(1)
-/** Connections of one address that have not said hello yet. */
-const MAX_STRANGERS_PER_ADDRESS = 64
-
 interface Client {
   readonly id: string
   readonly metadata: string
@@ -61,32 +64,14 @@ export interface DirectoryServer {
 export const makeDirectoryServer = Effect.fnUntraced(function* (options: DirectoryServerOptions) {
   const scope = yield* Effect.scope
   const tokens = makeTokens(options.tokens)
-  const reconnectKey = randomBytes(32)
+  const reconnectKey = options.identity.clientKey
+  const reception = makeReception()
   const actors = yield* RcMap.make({ lookup: (_: EndpointName) => makeEndpointActor })
-  const strangers = new Map<string, number>()
   let nextKey = 0
-
-  /** Counts connections that have not said hello, for each address. */
-  const admitStranger = (host: string) =>
-    Effect.acquireRelease(
-      Effect.sync(() => {
-        const count = (strangers.get(host) ?? 0) + 1
-        strangers.set(host, count)
-        return count <= MAX_STRANGERS_PER_ADDRESS
-      }),
-      () =>
-        Effect.sync(() => {
-          const count = strangers.get(host)! - 1
-          if (count === 0) strangers.delete(host)
-          else strangers.set(host, count)
-        })
-    )
 
   const hello = Effect.fnUntraced(function* (connection: Connection) {
     const publicAddress = connection.remoteAddress()
-    if (!(yield* admitStranger(publicAddress.host))) {
-      return yield* refuse(connection, undefined, "too many connections from this address are not authenticated yet")
-    }
+    if (!(yield* reception.admit(connection))) return yield* refuse(connection, CROWDED)
     const messages = { width: frameWidth("control", connection.protocol), limit: MAX_STRANGER_MESSAGE_BYTES }
     const stream = yield* connection.accept.pipe(Effect.timeout(HELLO_DEADLINE))
     const request = yield* receiveWithin(stream, Messages.authenticateRequest, messages, HELLO_DEADLINE)
@@ -95,7 +80,9 @@ export const makeDirectoryServer = Effect.fnUntraced(function* (options: Directo
         Effect.andThen(Effect.sync(() => stream.end().resume()))
       )
     if (!tokens.accepts(request.token)) {
-      return yield* refuse(connection, answer, "the token is not accepted; check client.token")
+      const message = "the token is not accepted; check client.token"
+      const told = answer({ _tag: "Refused", code: ErrorCode.AuthenticationFailed, message })
+      return yield* refuse(connection, message, told)
     }
     const known = openReconnectToken(reconnectKey, request.reconnectToken)
     const id = known ?? base32hex.encode(randomBytes(32))
@@ -165,10 +152,28 @@ export const makeDirectoryServer = Effect.fnUntraced(function* (options: Directo
     }).pipe(Effect.scoped, Effect.forkIn(scope, { startImmediately: true }))
   }, Effect.scoped)
 
-  /** A client that may use a relay asks for the list; there are none, and the stream stays until the client leaves. */
-  const offerRelays = Effect.fnUntraced(function* (client: Client, stream: TransportStream) {
-    yield* send(stream, Messages.response, { _tag: "Relays", relays: [] }, client.messages)
-    yield* receive(stream, Messages.request, client.messages)
+  /** Tells the relays that are there, each with what lets this client in, until the client leaves. */
+  const offerRelays = Effect.fnUntraced(function* (
+    client: Client,
+    stream: TransportStream,
+    { endpoint, role, clientCertificate }: Extract<Messages.Request, { _tag: "Relay" }>
+  ) {
+    const vouched = { endpoint, role, certificateKey: certificateKey(clientCertificate) }
+    const authentications = new WeakMap<RegisteredRelay, Uint8Array>()
+    const offer = (relay: RegisteredRelay) => {
+      // The same bytes each time, so that nobody takes an old offer for a new one.
+      const authentication = authentications.get(relay) ?? sealAuthentication(relay.sharedKey, vouched)
+      authentications.set(relay, authentication)
+      const { id, addresses, serverCertificate, metadata } = relay
+      return { id, addresses, serverCertificate, metadata, authentication }
+    }
+    const push = SubscriptionRef.changes(options.relays).pipe(
+      Stream.buffer({ capacity: 1, strategy: "sliding" }),
+      Stream.runForEach((relays) =>
+        send(stream, Messages.response, { _tag: "Relays", relays: relays.map(offer) }, client.messages)
+      )
+    )
+    yield* Effect.raceFirst(push, receive(stream, Messages.request, client.messages))
   })
 
   const answerRequest = Effect.fnUntraced(function* (client: Client, stream: TransportStream) {
@@ -179,7 +184,7 @@ export const makeDirectoryServer = Effect.fnUntraced(function* (options: Directo
     }
     const refused = options.restrict?.(request)
     if (refused !== undefined) return yield* sendRefusal(client, stream, refused)
-    return yield* request._tag === "Announce" ? announce(client, stream, request) : offerRelays(client, stream)
+    return yield* request._tag === "Announce" ? announce(client, stream, request) : offerRelays(client, stream, request)
   })
 
   const serveClient = Effect.fnUntraced(function* (client: Client) {
@@ -217,23 +222,11 @@ export const makeDirectoryServer = Effect.fnUntraced(function* (options: Directo
 const isFarewell = (ended: Effect.Success<Connection["closed"]>): boolean =>
   ended._tag === "Closed" && ended.by === "peer" && ended.application && ended.code === ErrorCode.Unknown
 
-/** Tells a stranger why, waits a moment for it to be read, and closes. */
-const refuse = Effect.fnUntraced(function* (
-  connection: Connection,
-  answer: ((response: Messages.AuthenticateResponse) => Effect.Effect<unknown, ProtocolError>) | undefined,
-  message: string
-) {
-  const code = ErrorCode.AuthenticationFailed
-  yield* Effect.logInfo("client.refused").pipe(
-    Effect.annotateLogs({ address: SocketAddress.format(connection.remoteAddress()), reason: message })
+const refuse = (connection: Connection, message: string, answer?: Effect.Effect<unknown, ProtocolError>) =>
+  Effect.as(
+    turnAway(connection, { event: "client.refused", code: ErrorCode.AuthenticationFailed, message }, answer),
+    undefined
   )
-  if (answer !== undefined) {
-    yield* Effect.ignore(answer({ _tag: "Refused", code, message }))
-    yield* Effect.timeoutOption(connection.closed, REFUSAL_GRACE)
-  }
-  yield* connection.close(code, message)
-  return undefined
-})
 
 const sendRefusal = (client: Client, stream: TransportStream, { code, message }: Refusal) =>
   send(stream, Messages.response, { _tag: "Refused", code, message }, client.messages)

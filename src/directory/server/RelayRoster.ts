@@ -1,0 +1,127 @@
+/**
+ * The relays that are there, and the control server's side of their registration link: a hello, and then nothing more. A
+ * relay is offered to clients for as long as its connection lives.
+ *
+ * Every registration is an entry of its own, and removed as that entry: a late clean-up never takes a relay away that has
+ * come back meanwhile. Of several registrations of one relay the latest is offered.
+ */
+import { randomBytes, X509Certificate } from "node:crypto"
+import { Duration, Effect, type Redacted, type Scope, SubscriptionRef } from "effect"
+import * as base32hex from "../../domain/base32hex.ts"
+import * as SocketAddress from "../../domain/SocketAddress.ts"
+import { Alpn, frameWidth } from "../../protocol/Alpn.ts"
+import { ErrorCode } from "../../protocol/ErrorCode.ts"
+import { MAX_STRANGER_MESSAGE_BYTES } from "../../protocol/Frame.ts"
+import { receiveWithin, send } from "../../protocol/MessageStream.ts"
+import * as Messages from "../../protocol/RelayControl.ts"
+import { makeBoxKey } from "../../protocol/seal.ts"
+import { CROWDED, makeReception, turnAway } from "../../transport/Reception.ts"
+import { type Connection, type Listener, serve } from "../../transport/Transport.ts"
+import type { TransportError } from "../../transport/TransportError.ts"
+import { dnsNames } from "../../transport/Trust.ts"
+import { unresponsive } from "../unresponsive.ts"
+import type { ControlIdentity } from "./ControlIdentity.ts"
+import { openReconnectToken, sealReconnectToken } from "./ReconnectToken.ts"
+import { makeTokens } from "./Tokens.ts"
+
+/** A relay that is there, with the key that we share with it. */
+export interface RegisteredRelay {
+  readonly id: string
+  readonly addresses: Messages.AuthenticateRequest["addresses"]
+  readonly serverCertificate: Uint8Array
+  readonly metadata: string
+  readonly sharedKey: Uint8Array
+}
+
+export interface RelayRoster {
+  /** Each relay once, in the order they came. */
+  readonly relays: SubscriptionRef.SubscriptionRef<ReadonlyArray<RegisteredRelay>>
+  /** Takes the relays in that come through a listener, for ever; fails only when the listener does. */
+  readonly serve: (listener: Listener) => Effect.Effect<never, TransportError, Scope.Scope>
+}
+
+export interface RelayRosterOptions {
+  readonly identity: ControlIdentity
+  /** Each a token, or `sha256:` and the hash of one in hex. */
+  readonly tokens: ReadonlyArray<Redacted.Redacted<string>>
+}
+
+const HELLO_DEADLINE = Duration.seconds(5)
+
+export const makeRelayRoster = Effect.fnUntraced(function* ({ identity, tokens }: RelayRosterOptions) {
+  const accepted = makeTokens(tokens)
+  const reception = makeReception()
+  const relays = yield* SubscriptionRef.make<ReadonlyArray<RegisteredRelay>>([])
+  let registered: ReadonlyArray<RegisteredRelay> = []
+  const publish = (next: ReadonlyArray<RegisteredRelay>) => {
+    registered = next
+    return SubscriptionRef.set(relays, [...new Map(next.map((relay) => [relay.id, relay])).values()])
+  }
+
+  const refuse = (connection: Connection, message: string, answer?: Effect.Effect<unknown, unknown>) =>
+    Effect.as(
+      turnAway(connection, { event: "relay.refused", code: ErrorCode.AuthenticationFailed, message }, answer),
+      undefined
+    )
+
+  const hello = Effect.fnUntraced(function* (connection: Connection) {
+    if (!(yield* reception.admit(connection))) return yield* refuse(connection, CROWDED)
+    const messages = { width: frameWidth("registration", connection.protocol), limit: MAX_STRANGER_MESSAGE_BYTES }
+    const stream = yield* connection.accept.pipe(Effect.timeout(HELLO_DEADLINE))
+    const answer = (response: Messages.AuthenticateResponse) =>
+      send(stream, Messages.authenticateResponse, response, messages).pipe(
+        Effect.andThen(Effect.sync(() => stream.end().resume()))
+      )
+    const refused = (message: string) =>
+      refuse(connection, message, answer({ _tag: "Refused", code: ErrorCode.AuthenticationFailed, message }))
+    const received = yield* Effect.result(receiveWithin(stream, Messages.authenticateRequest, messages, HELLO_DEADLINE))
+    if (received._tag === "Failure") return yield* refused(received.failure.message)
+    const request = received.success
+    if (!accepted.accepts(request.token)) return yield* refused("the token is not accepted; check relay.token")
+    if (dnsNames(new X509Certificate(request.serverCertificate)).length === 0) {
+      return yield* refused("the certificate of the relay has no DNS name, so clients could not ask for it")
+    }
+    const key = makeBoxKey()
+    const sharedKey = key.sharedWith(request.authenticationKey)
+    if (sharedKey === undefined) return yield* refused("the authentication key is not one")
+    const id = openReconnectToken(identity.relayKey, request.reconnectToken) ?? base32hex.encode(randomBytes(32))
+    const reconnectToken = sealReconnectToken(identity.relayKey, id)
+    yield* answer({ _tag: "Accepted", controlId: identity.id, reconnectToken, authenticationKey: key.publicKey })
+    const { addresses, serverCertificate, metadata, buildVersion } = request
+    yield* Effect.logInfo("relay.online").pipe(
+      Effect.annotateLogs({
+        relay: id,
+        address: SocketAddress.format(connection.remoteAddress()),
+        advertised: addresses.map(SocketAddress.format).join(", "),
+        version: buildVersion,
+        ...(metadata !== "" && { metadata })
+      })
+    )
+    return { id, addresses, serverCertificate, metadata, sharedKey } satisfies RegisteredRelay
+  }, Effect.scoped)
+
+  const handle = Effect.fnUntraced(
+    function* (connection: Connection) {
+      const relay = yield* hello(connection)
+      if (relay === undefined) return
+      yield* Effect.acquireRelease(publish([...registered, relay]), () =>
+        Effect.suspend(() => publish(registered.filter((other) => other !== relay)))
+      )
+      const reason = yield* Effect.raceFirst(
+        Effect.map(connection.closed, ({ message }) => message),
+        unresponsive(connection)
+      )
+      yield* Effect.logInfo("relay.lost").pipe(Effect.annotateLogs({ relay: relay.id, reason }))
+    },
+    Effect.scoped,
+    Effect.catch((error) => Effect.logDebug("hello failed", error))
+  )
+
+  return { relays, serve: (listener) => serve(listener, handle) } satisfies RelayRoster
+})
+
+/** ALPNs that the listener for `serve` has to offer. */
+export const PROTOCOLS = Alpn.registration
+
+/** Nobody registers here. */
+export const noRelays = SubscriptionRef.make<ReadonlyArray<RegisteredRelay>>([])
