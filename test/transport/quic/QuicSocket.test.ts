@@ -18,6 +18,7 @@ import { nativeConfig } from "../../../src/transport/quic/internal/nativeConfig.
 import { layer } from "../../../src/transport/quic/Quic.ts"
 import { Transport } from "../../../src/transport/Transport.ts"
 import { Trust } from "../../../src/transport/Trust.ts"
+import { lossyLink } from "../lossyLink.ts"
 
 const ALPN = ["test/1"]
 
@@ -29,9 +30,9 @@ const listening = Effect.fnUntraced(function* (host: string) {
   const trust = Trust.expected((der) => client.leaf.raw.equals(Buffer.from(der)))
   const listener = yield* endpoint.listen({ protocols: ALPN, identity, trust })
   const dialer = yield* transport.bind({ address: { host, port: 0 } })
-  const dial = (to: string) =>
+  const dial = (to: string, port = endpoint.address.port) =>
     dialer.dial({
-      address: { host: to, port: endpoint.address.port },
+      address: { host: to, port },
       protocols: ALPN,
       identity: client,
       trust: Trust.pinned(identity.leaf.raw),
@@ -192,6 +193,24 @@ describe("the QUIC socket", () => {
       for (const packet of packetsOf(newcomer)) yield* sendRaw(socket, packet, port)
       yield* listener.accept
       assert.isNull(newcomer.localError())
+    })
+  )
+
+  run(
+    "says goodbye with a few packets, also when probes of the handshake are due at that moment",
+    Effect.gen(function* () {
+      const { endpoint, dial } = yield* listening("127.0.0.1")
+      const link = yield* lossyLink(endpoint.address, { delayMillis: 5 })
+      const connection = yield* dial("127.0.0.1", link.address.port)
+      link.cut()
+      yield* Effect.callback<void>((resume) => {
+        setImmediate(() => {
+          // The process stands still: then the probe and this come in the same round of timers, before anything is sent.
+          setTimeout(() => resume(connection.close(0, "")), 400)
+          Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 500)
+        })
+      })
+      assert.strictEqual(connection.ended()?._tag, "Closed")
     })
   )
 })

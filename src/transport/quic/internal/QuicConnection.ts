@@ -13,7 +13,7 @@
 import type { SocketAddress } from "../../../domain/SocketAddress.ts"
 import { Closed, Lost, TransportError } from "../../TransportError.ts"
 import { AbandonedStreams } from "./AbandonedStreams.ts"
-import { ACCEPT_STREAMS, BURST_READ_BYTES, BURST_WRITERS, CLOSE_TEXT_BYTES } from "./limits.ts"
+import { ACCEPT_STREAMS, BURST_READ_BYTES, BURST_WRITERS, CLOSE_TEXT_BYTES, LAST_WORD_PACKETS } from "./limits.ts"
 import { errorCode, type NativeConnection } from "./native.ts"
 import { QuicStream, type StreamOwner, type WriteCallback } from "./QuicStream.ts"
 import { StreamEnds } from "./StreamEnds.ts"
@@ -247,6 +247,8 @@ export class QuicConnection implements StreamOwner {
   /** Closes with an application code, or with a transport error code (RFC 9000 §20.1) when not `application`. */
   close(code: number, text: string, application = true): void {
     if (this.state === "ended") return
+    // Probes of the handshake that are due would be sent in place of the farewell.
+    this.#host.transmit(this, LAST_WORD_PACKETS)
     try {
       this.native.close(application, code, Buffer.from(text).subarray(0, CLOSE_TEXT_BYTES))
     } catch {

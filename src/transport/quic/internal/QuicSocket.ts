@@ -23,6 +23,7 @@ import {
   HANDSHAKE_MILLIS,
   INITIAL_PACKET_BYTES,
   KEEP_ALIVE_MILLIS,
+  LAST_WORD_PACKETS,
   MAX_HALF_OPEN,
   PACKET_BYTES,
   RETRY_ABOVE_HALF_OPEN,
@@ -186,7 +187,7 @@ export class QuicSocket implements ConnectionHost {
 
   sendLastWord(connection: QuicConnection): void {
     let packet: Buffer | undefined
-    for (;;) {
+    for (let packets = 0; packets < LAST_WORD_PACKETS; packets++) {
       const space = Buffer.allocUnsafe(PACKET_BYTES)
       const sent = nextPacket(connection, space)
       if (sent === null) break

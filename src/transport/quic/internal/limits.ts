@@ -72,6 +72,9 @@ export const END_BURST = 3
 /** After this time without a lost packet, an end has arrived: the loss would have been noticed. */
 export const END_CERTAIN_MILLIS = 1_000
 
+/** Packets sent to say goodbye. quiche 0.18 would go on for ever when a probe of the handshake is due. */
+export const LAST_WORD_PACKETS = 8
+
 /** How long a closed connection answers late packets with its last word (RFC 9000 §10.2.1), and how often. */
 export const CLOSED_ANSWER_MILLIS = 3_000
 export const CLOSED_ANSWERS = 8
