@@ -18,6 +18,21 @@ const duration = (name: string, description: string) =>
     Flag.optional
   )
 
+/** A flag that may be repeated. */
+const texts = (name: string, metavar: string, description: string) =>
+  Flag.String(name).pipe(Flag.withMetavar(metavar), Flag.withDescription(description), Flag.atLeast(0))
+
+/** A flag that may be repeated, and holds several values between commas. */
+const list = (name: string, metavar: string, description: string) =>
+  texts(name, metavar, description).pipe(
+    Flag.map((values) =>
+      values
+        .flatMap((value) => value.split(","))
+        .map((value) => value.trim())
+        .filter((value) => value !== "")
+    )
+  )
+
 /** `--config`, of every command. */
 export const ConfigFlag = GlobalFlag.Setting("config")({
   flag: Flag.String("config").pipe(
@@ -43,6 +58,9 @@ export const LogFormatFlag = GlobalFlag.Setting("log-format")({
   )
 })
 
+const ROUTE = "Which paths it may use: any, direct or relay (default: any)"
+const ENCRYPTIONS = "How relayed streams may be encrypted: none, tls, dhxcp (default: tls,dhxcp)"
+
 export const clientFlags = {
   token: text("token", "text", "What proves to the server that this client may connect"),
   "token-file": text("token-file", "file", "A file with the token in its first line"),
@@ -54,22 +72,16 @@ export const clientFlags = {
   "handshake-idle-timeout": duration("handshake-idle-timeout", "How long a handshake may take (default: 5s)"),
   "dst-name": text("dst-name", "name", "The name of a destination to offer"),
   "dst-url": text("dst-url", "url", "The service it leads to, like tcp://localhost:8080"),
-  "dst-route": text("dst-route", "route", "Which paths it may use: any or direct (default: any)"),
+  "dst-route": text("dst-route", "route", ROUTE),
+  "dst-relay-encryption": list("dst-relay-encryption", "scheme,…", ENCRYPTIONS),
   "src-name": text("src-name", "name", "The name of a source to open"),
   "src-url": text("src-url", "url", "Where it listens, like tcp://:8080"),
-  "src-route": text("src-route", "route", "Which paths it may use: any or direct (default: any)")
+  "src-route": text("src-route", "route", ROUTE),
+  "src-relay-encryption": list("src-relay-encryption", "scheme,…", ENCRYPTIONS)
 }
 
-export const serverFlags = {
-  tokens: Flag.String("tokens").pipe(
-    Flag.withMetavar("text"),
-    Flag.withDescription("A token that clients may show; repeat it for more"),
-    Flag.atLeast(0)
-  ),
-  "tokens-file": text("tokens-file", "file", "A file with one token, or sha256: and its hash, on each line"),
-  addr: text("addr", "host:port", "Where clients connect to, UDP (default: :19190)"),
-  "cert-file": text("cert-file", "file", "PEM certificate of the server"),
-  "key-file": text("key-file", "file", "PEM private key of the certificate"),
+/** When the endpoints of lost clients are withdrawn. */
+const expiryFlags = {
   "endpoint-expiry-disable": Flag.Boolean("endpoint-expiry-disable").pipe(
     Flag.withDescription("Withdraw the endpoints of a lost client at once"),
     Flag.withDefault(false)
@@ -80,6 +92,65 @@ export const serverFlags = {
   )
 }
 
+const storeFlag = text(
+  "store-dir",
+  "folder",
+  "Where to keep what must survive a restart (default: CONNET_STATE_DIR, then STATE_DIRECTORY)"
+)
+
+const TOKENS_FILE = "A file with one token, or sha256: and its hash, on each line"
+const HOSTPORT = "Where clients are told to find the relay; repeat it for more (default: localhost)"
+
+export const serverFlags = {
+  tokens: texts("tokens", "text", "A token that clients may show; repeat it for more"),
+  "tokens-file": text("tokens-file", "file", TOKENS_FILE),
+  addr: text("addr", "host:port", "Where clients connect to, UDP (default: :19190)"),
+  "cert-file": text("cert-file", "file", "PEM certificate of the server"),
+  "key-file": text("key-file", "file", "PEM private key of the certificate"),
+  ...expiryFlags,
+  "relay-addr": text("relay-addr", "host:port", "Where clients reach the relay, UDP (default: :19191)"),
+  "relay-hostport": texts("relay-hostport", "host:port", HOSTPORT),
+  "store-dir": storeFlag
+}
+
+export const controlFlags = {
+  "cert-file": text("cert-file", "file", "PEM certificate for clients and relays"),
+  "key-file": text("key-file", "file", "PEM private key of the certificate"),
+  "clients-tokens": texts("clients-tokens", "text", "A token that clients may show; repeat it for more"),
+  "clients-tokens-file": text("clients-tokens-file", "file", TOKENS_FILE),
+  "clients-addr": text("clients-addr", "host:port", "Where clients connect to, UDP (default: :19190)"),
+  "clients-cert-file": text("clients-cert-file", "file", "PEM certificate for clients (default: --cert-file)"),
+  "clients-key-file": text("clients-key-file", "file", "PEM private key for clients (default: --key-file)"),
+  ...expiryFlags,
+  "relays-tokens": texts("relays-tokens", "text", "A token that relays may show; repeat it for more"),
+  "relays-tokens-file": text("relays-tokens-file", "file", TOKENS_FILE),
+  "relays-addr": text("relays-addr", "host:port", "Where relays connect to, UDP (default: :19189)"),
+  "relays-cert-file": text("relays-cert-file", "file", "PEM certificate for relays (default: --cert-file)"),
+  "relays-key-file": text("relays-key-file", "file", "PEM private key for relays (default: --key-file)"),
+  "store-dir": storeFlag
+}
+
+export const relayFlags = {
+  token: text("token", "text", "What proves to the control server that this relay may connect"),
+  "token-file": text("token-file", "file", "A file with the token in its first line"),
+  metadata: text("metadata", "text", "Free text that the control server sees"),
+  addr: text("addr", "host:port", "Where clients reach the relay, UDP (default: :19191)"),
+  hostport: texts("hostport", "host:port", HOSTPORT),
+  "control-addr": text("control-addr", "host:port", "The control server (default: localhost:19189)"),
+  "control-cas-file": text(
+    "control-cas-file",
+    "file",
+    "PEM roots that vouch for the control server (default: the system's)"
+  ),
+  "control-name": text(
+    "control-name",
+    "name",
+    "The name on the control server's certificate (default: the host of its address)"
+  ),
+  "handshake-idle-timeout": duration("handshake-idle-timeout", "How long a handshake may take (default: 5s)"),
+  "store-dir": storeFlag
+}
+
 type Values<Flags> = { readonly [K in keyof Flags]: Flags[K] extends Flag.Flag<infer A> ? A : never }
 
 /** The settings that flags of the client stand for. A destination or source counts only when it has a name. */
@@ -88,48 +159,113 @@ export const clientSource = (flags: Values<typeof clientFlags>): ConfigSource =>
     "dst-name": destination,
     "dst-url": destinationUrl,
     "dst-route": destinationRoute,
+    "dst-relay-encryption": destinationEncryptions,
     "src-name": source,
     "src-url": sourceUrl,
     "src-route": sourceRoute,
+    "src-relay-encryption": sourceEncryptions,
     ...rest
   } = flags
   return commandLine({
     client: {
       ...given(rest),
-      ...endpoint("destinations", destination, { url: destinationUrl, route: destinationRoute }),
-      ...endpoint("sources", source, { url: sourceUrl, route: sourceRoute })
+      ...endpoint("destinations", destination, {
+        url: destinationUrl,
+        route: destinationRoute,
+        "relay-encryptions": destinationEncryptions
+      }),
+      ...endpoint("sources", source, {
+        url: sourceUrl,
+        route: sourceRoute,
+        "relay-encryptions": sourceEncryptions
+      })
     }
   })
 }
 
 /** The settings that flags of the server stand for. Any flag about an ingress makes one. */
 export const serverSource = (flags: Values<typeof serverFlags>): ConfigSource => {
-  const ingress = given({ addr: flags.addr, "cert-file": flags["cert-file"], "key-file": flags["key-file"] })
+  const {
+    addr,
+    "cert-file": certificate,
+    "key-file": key,
+    "relay-addr": relayAddr,
+    "relay-hostport": relayHostports,
+    ...rest
+  } = flags
   return commandLine({
-    server: {
-      tokens: flags.tokens,
-      ...given({
-        "tokens-file": flags["tokens-file"],
-        "endpoint-expiry-timeout": flags["endpoint-expiry-timeout"]
-      }),
-      "endpoint-expiry-disable": flags["endpoint-expiry-disable"],
-      ...(Object.keys(ingress).length === 0 ? {} : { ingress: [ingress] })
-    }
+    server: given({
+      ...rest,
+      ingress: ingress({ addr, "cert-file": certificate, "key-file": key }),
+      "relay-ingress": ingress({ addr: relayAddr, hostports: relayHostports })
+    })
   })
+}
+
+/**
+ * The settings that flags of control stand for. The certificate of one side wins over the one for both, where upstream has
+ * it the other way round, and `--clients-cert-file` has no effect beside `--cert-file`.
+ */
+export const controlSource = (flags: Values<typeof controlFlags>): ConfigSource => {
+  const {
+    "cert-file": certificate,
+    "key-file": key,
+    "clients-addr": clientsAddr,
+    "clients-cert-file": clientsCertificate,
+    "clients-key-file": clientsKey,
+    "relays-addr": relaysAddr,
+    "relays-cert-file": relaysCertificate,
+    "relays-key-file": relaysKey,
+    ...rest
+  } = flags
+  return commandLine({
+    control: given({
+      ...rest,
+      "clients-ingress": ingress({
+        addr: clientsAddr,
+        "cert-file": Option.orElse(clientsCertificate, () => certificate),
+        "key-file": Option.orElse(clientsKey, () => key)
+      }),
+      "relays-ingress": ingress({
+        addr: relaysAddr,
+        "cert-file": Option.orElse(relaysCertificate, () => certificate),
+        "key-file": Option.orElse(relaysKey, () => key)
+      })
+    })
+  })
+}
+
+/** The settings that flags of a relay stand for. Any flag about an ingress makes one. */
+export const relaySource = (flags: Values<typeof relayFlags>): ConfigSource => {
+  const { addr, hostport: hostports, ...rest } = flags
+  return commandLine({ relay: given({ ...rest, ingress: ingress({ addr, hostports }) }) })
 }
 
 /** Settings that were given on the command line, wherever a message has to say so. */
 export const commandLine = (tables: ConfigTables): ConfigSource => ({ origin: "command line", tables })
 
-type Given<A> = { readonly [K in keyof A]?: A[K] extends Option.Option<infer B> ? B : never }
+/** A flag's value: it may be absent, a list, or a switch. */
+type Value = Option.Option<unknown> | ReadonlyArray<unknown> | boolean
 
-const given = <A extends Readonly<Record<string, Option.Option<unknown>>>>(flags: A): Given<A> =>
+type Given<A> = { readonly [K in keyof A]?: A[K] extends Option.Option<infer B> ? B : A[K] }
+
+/** What was given: no absent values, empty lists, or switches that are off. */
+const given = <A extends Readonly<Record<string, Value>>>(flags: A): Given<A> =>
   Object.fromEntries(
-    Object.entries(flags).flatMap(([name, value]) => (Option.isSome(value) ? [[name, value.value]] : []))
+    Object.entries(flags).flatMap(([name, value]) => {
+      if (Option.isOption(value)) return Option.isSome(value) ? [[name, value.value]] : []
+      return value === false || (Array.isArray(value) && value.length === 0) ? [] : [[name, value]]
+    })
   ) as Given<A>
 
-const endpoint = (
+const endpoint = <A extends Readonly<Record<string, Value>>>(
   kind: "destinations" | "sources",
   name: Option.Option<string>,
-  fields: { readonly url: Option.Option<string>; readonly route: Option.Option<string> }
+  fields: A
 ) => (Option.isNone(name) || name.value === "" ? {} : { [kind]: { [name.value]: given(fields) } })
+
+/** One ingress, if anything is known about it. */
+const ingress = <A extends Readonly<Record<string, Value>>>(fields: A): ReadonlyArray<Given<A>> => {
+  const table = given(fields)
+  return Object.keys(table).length === 0 ? [] : [table]
+}

@@ -1,20 +1,26 @@
 /**
  * The settings of a client, checked: `[client]` of the files and the client's flags.
  */
-import { Duration, Effect, type Redacted, Result, Schema } from "effect"
+import { type Duration, Effect, type Redacted, Result, Schema } from "effect"
+import type { Encryption } from "../domain/Encryption.ts"
 import { EndpointName } from "../domain/EndpointName.ts"
 import { Route } from "../domain/Route.ts"
-import { ConfigError, type ConfigReason } from "./ConfigError.ts"
 import type { ConfigSource, EndpointTable } from "./ConfigTables.ts"
 import { join } from "./canonicalKeys.ts"
-import { fold, originOf } from "./fold.ts"
+import { fold, originOf, withoutEmpty } from "./fold.ts"
 import { type HostPort, parseListenAddress, parseServerAddress, parseTcpUrl } from "./HostPort.ts"
 import { invalidValues } from "./invalidValues.ts"
-import { parsed } from "./parsed.ts"
+import { parsed, parsedTexts } from "./parsed.ts"
+import { parseEncryptions } from "./parseEncryptions.ts"
+import { positiveDuration } from "./positiveDuration.ts"
+import { handshakeTimeout, sessionSettings } from "./sessionSettings.ts"
 import { clientToken } from "./Tokens.ts"
+import { all, type Checked, problemsOf, together } from "./together.ts"
 
 export interface EndpointConfig {
   readonly route: Route
+  /** How streams through a relay may be encrypted; both ends must allow it. */
+  readonly relayEncryptions: ReadonlyArray<Encryption>
   /** For a destination the service to reach, for a source where to listen (an empty host: every address). */
   readonly address: HostPort
   /** How long reaching the other end may take; undefined: as long as the default of whoever dials. */
@@ -41,77 +47,79 @@ export interface ClientConfig {
 /** The settings after folding the sources, or everything that is wrong with them. */
 export const clientConfig = Effect.fnUntraced(function* (sources: ReadonlyArray<ConfigSource>) {
   const table = fold(sources).client ?? {}
-  const problems: Array<ConfigReason> = []
   const origin = (path: ReadonlyArray<PropertyKey>) => originOf(sources, ["client", ...path])
 
-  const settings = Schema.decodeResult(ClientSettings, { errors: "all" })(nonEmpty(table))
-  if (Result.isFailure(settings)) problems.push(...invalidValues(settings.failure, "client", origin))
-
-  const endpoints = (kind: "destinations" | "sources") => {
-    const checked = new Map<EndpointName, EndpointConfig>()
-    for (const [name, endpoint] of Object.entries(table[kind] ?? {})) {
-      const prefix = join(`client.${kind}`, name)
-      const at = (path: ReadonlyArray<PropertyKey>) => origin([kind, name, ...path])
-      const result = decodeEndpoint(kind)(endpoint)
-      const validName = Schema.decodeResult(EndpointName)(name)
-      if (Result.isFailure(validName)) problems.push(...invalidValues(validName.failure, prefix, () => at([])))
-      if (Result.isFailure(result)) problems.push(...invalidValues(result.failure, prefix, at))
-      if (Result.isSuccess(result) && Result.isSuccess(validName)) checked.set(validName.success, result.success)
-    }
-    return checked
-  }
-  const destinations = endpoints("destinations")
-  const sourceEndpoints = endpoints("sources")
-
-  const token = yield* Effect.result(
-    clientToken({ file: table["token-file"] ?? "", literal: table.token ?? "", origin: origin(["token"]) })
+  const settings = Result.mapError(
+    Schema.decodeResult(ClientSettings, { errors: "all" })(withoutEmpty(table)),
+    (error) => invalidValues(error, "client", origin)
   )
-  if (Result.isFailure(token)) problems.push(token.failure)
+  const encryptions = Result.isSuccess(settings) ? settings.success["relay-encryptions"] : []
 
-  const [first, ...rest] = problems
-  if (first !== undefined || Result.isFailure(settings) || Result.isFailure(token)) {
-    return yield* new ConfigError({ reasons: [first!, ...rest] })
+  const endpoints = (kind: "destinations" | "sources"): Checked<ReadonlyMap<EndpointName, EndpointConfig>> => {
+    const checked = Object.entries(table[kind] ?? {}).map(
+      ([name, endpoint]): Checked<[EndpointName, EndpointConfig]> => {
+        const prefix = join(`client.${kind}`, name)
+        const at = (path: ReadonlyArray<PropertyKey>) => origin([kind, name, ...path])
+        const validName = Result.mapError(Schema.decodeResult(EndpointName)(name), (error) =>
+          invalidValues(error, prefix, () => at([]))
+        )
+        const result = Result.mapError(decodeEndpoint(kind, endpoint, encryptions), (error) =>
+          invalidValues(error, prefix, at)
+        )
+        return Result.isSuccess(validName) && Result.isSuccess(result)
+          ? Result.succeed([validName.success, result.success])
+          : Result.fail(problemsOf([validName, result]))
+      }
+    )
+    return Result.map(all(checked), (entries) => new Map(entries))
   }
-  const { "server-addr": server, ...checked } = settings.success
+
+  const checked = yield* together({
+    settings,
+    destinations: endpoints("destinations"),
+    sources: endpoints("sources"),
+    token: yield* Effect.result(
+      clientToken({ file: table["token-file"] ?? "", literal: table.token ?? "", origin: origin(["token"]) })
+    )
+  })
+  const server = checked.settings["server-addr"]
   return {
-    token: token.success,
-    metadata: checked.metadata,
+    token: checked.token,
+    metadata: checked.settings.metadata,
     server,
-    serverName: checked["server-name"] ?? server.host,
-    serverAuthoritiesFile: checked["server-cas-file"],
-    directAddress: checked["direct-addr"],
-    handshakeTimeout: positive(checked["handshake-idle-timeout"]) ?? HANDSHAKE_TIMEOUT,
-    destinations,
-    sources: sourceEndpoints
+    serverName: checked.settings["server-name"] ?? server.host,
+    serverAuthoritiesFile: checked.settings["server-cas-file"],
+    directAddress: checked.settings["direct-addr"],
+    handshakeTimeout: handshakeTimeout(checked.settings),
+    destinations: checked.destinations,
+    sources: checked.sources
   } satisfies ClientConfig
 })
 
+/** What a relay cannot read. Upstream's default is `none`: its relays can. */
+const ENCRYPTIONS = ["tls", "dhxcp"] as const satisfies ReadonlyArray<Encryption>
+
 const ClientSettings = Schema.Struct({
-  metadata: Schema.String.check(
-    Schema.makeFilter((text) =>
-      Buffer.byteLength(text) > MAX_METADATA_BYTES ? `it has more than ${MAX_METADATA_BYTES} bytes` : undefined
-    )
-  ).pipe(Schema.withDecodingDefaultKey(Effect.succeed(""))),
+  ...sessionSettings,
   "server-addr": parsed(parseServerAddress(19190)).pipe(
     Schema.withDecodingDefaultKey(Effect.succeed("127.0.0.1:19190"))
   ),
   "server-name": Schema.optionalKey(Schema.String),
   "server-cas-file": Schema.optionalKey(Schema.String),
   "direct-addr": parsed(parseListenAddress).pipe(Schema.withDecodingDefaultKey(Effect.succeed(":19192"))),
-  "handshake-idle-timeout": Schema.optionalKey(Schema.BigInt)
+  "relay-encryptions": parsedTexts(parseEncryptions).pipe(Schema.withDecodingDefaultKey(Effect.succeed(ENCRYPTIONS)))
 })
 
-const routeOf = (text: string): Result.Result<Route, string> => {
-  if (text === "relay") return Result.fail('"relay" is not available in this version; write "any" or "direct"')
-  return Result.mapError(
+const routeOf = (text: string): Result.Result<Route, string> =>
+  Result.mapError(
     Schema.decodeUnknownResult(Route)(text),
-    () => `"${text}" is not a route; write "any" or "direct"`
+    () => `"${text}" is not a route; write "any", "direct" or "relay"`
   )
-}
 
 const endpointSettings = (use: "dial" | "listen") =>
   Schema.Struct({
     route: parsed(routeOf).pipe(Schema.withDecodingDefaultKey(Effect.succeed("any"))),
+    "relay-encryptions": Schema.optionalKey(parsedTexts(parseEncryptions)),
     url: parsed(parseTcpUrl(use)).pipe(Schema.withDecodingDefaultKey(Effect.succeed(""))),
     "dial-timeout": Schema.optionalKey(
       Schema.BigInt.check(Schema.makeFilter((nanos) => (nanos < 0n ? "it must not be negative" : undefined)))
@@ -120,23 +128,17 @@ const endpointSettings = (use: "dial" | "listen") =>
 
 const ENDPOINT_SETTINGS = { destinations: endpointSettings("dial"), sources: endpointSettings("listen") }
 
-const decodeEndpoint = (kind: "destinations" | "sources") => (table: EndpointTable) =>
+const decodeEndpoint = (
+  kind: "destinations" | "sources",
+  table: EndpointTable,
+  encryptions: ReadonlyArray<Encryption>
+) =>
   Result.map(
-    Schema.decodeResult(ENDPOINT_SETTINGS[kind], { errors: "all" })(nonEmpty(table)),
+    Schema.decodeResult(ENDPOINT_SETTINGS[kind], { errors: "all" })(withoutEmpty(table)),
     (endpoint): EndpointConfig => ({
       route: endpoint.route,
+      relayEncryptions: endpoint["relay-encryptions"] ?? encryptions,
       address: endpoint.url,
-      dialTimeout: positive(endpoint["dial-timeout"])
+      dialTimeout: positiveDuration(endpoint["dial-timeout"])
     })
   )
-
-/** An empty text counts as absent, as it does when sources are folded. */
-const nonEmpty = <A extends object>(table: A): A =>
-  Object.fromEntries(Object.entries(table).filter(([, value]) => value !== "")) as A
-
-const positive = (nanos: bigint | undefined) => (nanos !== undefined && nanos > 0n ? Duration.nanos(nanos) : undefined)
-
-const HANDSHAKE_TIMEOUT = Duration.seconds(5)
-
-/** What a control server takes from a client at most. */
-const MAX_METADATA_BYTES = 4_096

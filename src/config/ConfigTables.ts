@@ -5,6 +5,7 @@
  */
 import { Effect, Result, Schema, SchemaIssue, SchemaTransformation } from "effect"
 import { parseDuration } from "./parseDuration.ts"
+import { parsedInteger } from "./parsed.ts"
 
 /** A duration in nanoseconds: Go's notation, or the bare integer 0. */
 export const GoDuration = Schema.Union([Schema.String, Schema.BigInt]).pipe(
@@ -24,12 +25,26 @@ export const GoDuration = Schema.Union([Schema.String, Schema.BigInt]).pipe(
 const wholeDuration = (value: bigint): Result.Result<bigint, string> =>
   value === 0n ? Result.succeed(0n) : Result.fail(`${value} has no unit; write "${value}s" for seconds`)
 
+/** A limit: 0 is refused, because a reader could take it for all or for nothing. */
+const Limit = parsedInteger<number>((value) =>
+  value >= 1n && value <= BigInt(Number.MAX_SAFE_INTEGER)
+    ? Result.succeed(Number(value))
+    : Result.fail(`${value} is not a limit; write a whole number from 1, or leave it out for no limit`)
+)
+
 const text = Schema.optionalKey(Schema.String)
 const texts = Schema.optionalKey(Schema.Array(Schema.String))
 const duration = Schema.optionalKey(GoDuration)
+const flag = Schema.optionalKey(Schema.Boolean)
+const limit = Schema.optionalKey(Limit)
 
 /** `[client.destinations.<name>]` and `[client.sources.<name>]`. */
-export const EndpointTable = Schema.Struct({ route: text, url: text, "dial-timeout": duration })
+export const EndpointTable = Schema.Struct({
+  route: text,
+  "relay-encryptions": texts,
+  url: text,
+  "dial-timeout": duration
+})
 
 const endpoints = Schema.optionalKey(Schema.Record(Schema.String, EndpointTable))
 
@@ -42,32 +57,81 @@ export const ClientTable = Schema.Struct({
   "server-name": text,
   "direct-addr": text,
   "handshake-idle-timeout": duration,
+  "relay-encryptions": texts,
   destinations: endpoints,
   sources: endpoints
 })
 
-/** `[[server.ingress]]` */
+/** `[[server.ingress]]`, `[[control.clients-ingress]]` and `[[control.relays-ingress]]`. */
 export const IngressTable = Schema.Struct({ addr: text, "cert-file": text, "key-file": text })
+
+/** `[[server.relay-ingress]]` and `[[relay.ingress]]`. */
+export const RelayIngressTable = Schema.Struct({ addr: text, hostports: texts })
+
+/** `[server.relay-limits]` and `[relay.limits]`, which upstream does not have. */
+export const LimitsTable = Schema.Struct({
+  "streams-per-link": limit,
+  "links-per-address": limit,
+  "bytes-per-second-per-link": limit
+})
+
+const ingresses = Schema.optionalKey(Schema.Array(IngressTable))
+const relayIngresses = Schema.optionalKey(Schema.Array(RelayIngressTable))
+const limits = Schema.optionalKey(LimitsTable)
 
 export const ServerTable = Schema.Struct({
   tokens: texts,
   "tokens-file": text,
-  ingress: Schema.optionalKey(Schema.Array(IngressTable)),
-  "endpoint-expiry-disable": Schema.optionalKey(Schema.Boolean),
-  "endpoint-expiry-timeout": duration
+  ingress: ingresses,
+  "endpoint-expiry-disable": flag,
+  "endpoint-expiry-timeout": duration,
+  "relay-ingress": relayIngresses,
+  "relay-limits": limits,
+  "store-dir": text
+})
+
+export const ControlTable = Schema.Struct({
+  "clients-tokens": texts,
+  "clients-tokens-file": text,
+  "clients-ingress": ingresses,
+  "relays-tokens": texts,
+  "relays-tokens-file": text,
+  "relays-ingress": ingresses,
+  "endpoint-expiry-disable": flag,
+  "endpoint-expiry-timeout": duration,
+  "store-dir": text
+})
+
+export const RelayTable = Schema.Struct({
+  token: text,
+  "token-file": text,
+  metadata: text,
+  "control-addr": text,
+  "control-cas-file": text,
+  "control-name": text,
+  "handshake-idle-timeout": duration,
+  ingress: relayIngresses,
+  limits,
+  "store-dir": text
 })
 
 export const ConfigTables = Schema.Struct({
   "log-level": text,
   "log-format": text,
   client: Schema.optionalKey(ClientTable),
-  server: Schema.optionalKey(ServerTable)
+  server: Schema.optionalKey(ServerTable),
+  control: Schema.optionalKey(ControlTable),
+  relay: Schema.optionalKey(RelayTable)
 })
 
 export type EndpointTable = typeof EndpointTable.Type
 export type ClientTable = typeof ClientTable.Type
 export type IngressTable = typeof IngressTable.Type
+export type RelayIngressTable = typeof RelayIngressTable.Type
+export type LimitsTable = typeof LimitsTable.Type
 export type ServerTable = typeof ServerTable.Type
+export type ControlTable = typeof ControlTable.Type
+export type RelayTable = typeof RelayTable.Type
 export type ConfigTables = typeof ConfigTables.Type
 
 /** Settings and where they come from: the path of a file, or `"the command line"`. */
@@ -81,20 +145,20 @@ export interface ConfigSource {
  * whoever wrote them spelled them right. `*` stands for an endpoint's name.
  */
 export const PLANNED_KEYS: ReadonlySet<string> = new Set([
-  "control",
-  "relay",
-  ...[
-    "nat-pmp",
-    "status-addr",
-    "relay-encryptions",
-    "direct-stateless-reset-key",
-    "direct-stateless-reset-key-file"
-  ].map((key) => `client.${key}`),
+  "client.nat-pmp",
+  ...["direct-stateless-reset-key", "direct-stateless-reset-key-file"].map((key) => `client.${key}`),
   ...["destinations", "sources"].flatMap((kind) =>
-    ["relay-encryptions", "cas-file", "cert-file", "key-file"].map((key) => `client.${kind}.*.${key}`)
+    ["cas-file", "cert-file", "key-file"].map((key) => `client.${kind}.*.${key}`)
   ),
   "client.destinations.*.proxy-proto-version",
   ...["lb-policy", "lb-retry", "lb-retry-max"].map((key) => `client.sources.*.${key}`),
-  ...["status-addr", "store-dir", "token-restriction", "relay-ingress"].map((key) => `server.${key}`),
-  ...["allow-cidrs", "deny-cidrs"].map((key) => `server.ingress.${key}`)
+  ...["client", "server", "control", "relay"].map((role) => `${role}.status-addr`),
+  ...["server.token", "control.clients-token", "control.relays-token"].map((key) => `${key}-restriction`),
+  ...[
+    "server.ingress",
+    "server.relay-ingress",
+    "control.clients-ingress",
+    "control.relays-ingress",
+    "relay.ingress"
+  ].flatMap((table) => ["allow-cidrs", "deny-cidrs"].map((key) => `${table}.${key}`))
 ])

@@ -29,11 +29,27 @@ const split = (text: string): Result.Result<HostPort, string> => {
 /** Where to listen: `:19190` (every address), `127.0.0.1:19190`, `[::1]:0`. A missing port number is 0. */
 export const parseListenAddress = split
 
-/** A server to dial; without any colon, the port is `defaultPort`. No host means this one. */
+/**
+ * Where others are told to reach this machine: `host`, `host:port`, `[v6]`, `[v6]:port`, `:port` or nothing. What is left
+ * out is an empty host, or port 0.
+ */
+export const parseHostport = (text: string): Result.Result<HostPort, string> => {
+  const match = /^(?:\[([^[\]]*)\]|([^:[\]\s/]*))(?::(\d+))?$/.exec(text)
+  if (match === null || (match[1] !== undefined && !isIPv6(match[1]))) {
+    if (isIPv6(text)) return Result.fail(`"${text}" is an IPv6 address without brackets; write [${text}]`)
+    return Result.fail(`"${text}" is not a host with or without port; write host, host:port or [address]:port`)
+  }
+  const [, bracketed, bare, digits = "0"] = match
+  const port = Number(digits)
+  if (port > 65_535) return Result.fail(`"${digits}" is not a port; ports are 0 to 65535`)
+  return Result.succeed({ host: bracketed ?? bare!, port })
+}
+
+/** A server to dial; without any colon, the port is `defaultPort`, if there is one. No host means this one. */
 export const parseServerAddress =
-  (defaultPort: number) =>
+  (defaultPort?: number) =>
   (text: string): Result.Result<HostPort, string> => {
-    if (!text.includes(":")) return Result.succeed({ host: text, port: defaultPort })
+    if (defaultPort !== undefined && !text.includes(":")) return Result.succeed({ host: text, port: defaultPort })
     return dialable(split(text), text)
   }
 

@@ -1,5 +1,5 @@
 /**
- * Tokens as they are configured: what a client shows, and what a server accepts.
+ * Tokens as they are configured: what a client or a relay shows, and what a server accepts.
  *
  * Invariants: tokens are trimmed, never empty, never twice, and `Redacted` from the moment they are read. An error about
  * tokens tells their place, never their text.
@@ -26,20 +26,28 @@ const entriesOf = (text: string): ReadonlyArray<Entry> =>
     .map((line, index) => ({ place: `line ${index + 1}`, token: line.trim() }))
     .filter(({ token }) => token !== "")
 
+interface ShownToken {
+  readonly file: string
+  readonly literal: string
+  readonly origin: string
+}
+
 /**
  * The token of a client: the first one of the file, else the literal, else that of the environment (`CONNET_TOKEN`), else
  * the empty token, which only a server that asks for none accepts.
  */
-export const clientToken = Effect.fnUntraced(function* (settings: {
-  readonly file: string
-  readonly literal: string
-  readonly origin: string
-}) {
+export const clientToken = (settings: ShownToken) =>
+  Effect.flatMap(environmentToken, (otherwise) => shownToken("client.token", settings, otherwise))
+
+/** The token of a relay: the first one of the file, else the literal, else the empty token. */
+export const relayToken = (settings: ShownToken) => shownToken("relay.token", settings, "")
+
+const shownToken = Effect.fnUntraced(function* (name: string, settings: ShownToken, otherwise: string) {
   const fromFile = settings.file !== ""
-  const key = fromFile ? "client.token-file" : "client.token"
+  const key = fromFile ? `${name}-file` : name
   const origin = fromFile ? settings.file : settings.origin
   const configured = fromFile ? entriesOf(yield* readText(settings.file, key))[0]?.token : settings.literal.trim()
-  const token = configured || (yield* environmentToken)
+  const token = configured || otherwise
   if (token === "" && fromFile) {
     return yield* new ValueInvalid({ origin, key, detail: "the file holds no token; write one into its first line" })
   }
@@ -51,12 +59,14 @@ export const clientToken = Effect.fnUntraced(function* (settings: {
 
 /** What a server accepts, in the order it is configured in; each a token, or a hash behind `sha256:`. */
 export const serverTokens = Effect.fnUntraced(function* (settings: {
+  /** The key of the literals, like `server.tokens`; that of the file ends in `-file`. */
+  readonly key: string
   readonly file: string
   readonly literals: ReadonlyArray<string>
   readonly origin: string
 }) {
   const fromFile = settings.file !== ""
-  const key = fromFile ? "server.tokens-file" : "server.tokens"
+  const key = fromFile ? `${settings.key}-file` : settings.key
   const origin = fromFile ? settings.file : settings.origin
   const entries = fromFile
     ? entriesOf(yield* readText(settings.file, key))

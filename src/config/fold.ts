@@ -2,12 +2,20 @@
  * Folding of several sources into one, as upstream does it, from left to right with the command line last.
  *
  * - A later value replaces an earlier one, unless it is empty (`""`, 0, an empty list): nothing can be reset.
- * - `token` and `token-file` are one unit, so are `tokens` and `tokens-file`: whoever sets one of them replaces both.
+ * - A token and the file for it are one unit, so are tokens and their file: whoever sets one of them replaces both.
  * - Arrays of tables of the same length are folded one by one; of another length, the later array replaces the earlier.
- * - Endpoints are folded name by name.
+ * - Endpoints are folded name by name, limits one by one.
  * - `endpoint-expiry-disable` stays on once it is on.
  */
-import type { ClientTable, ConfigSource, ConfigTables, EndpointTable, ServerTable } from "./ConfigTables.ts"
+import type {
+  ClientTable,
+  ConfigSource,
+  ConfigTables,
+  ControlTable,
+  EndpointTable,
+  RelayTable,
+  ServerTable
+} from "./ConfigTables.ts"
 
 /** All sources as one. */
 export const fold = (sources: ReadonlyArray<ConfigSource>): ConfigTables =>
@@ -22,16 +30,21 @@ export const originOf = (sources: ReadonlyArray<ConfigSource>, path: ReadonlyArr
   return "default"
 }
 
+/** What a table really sets: an empty value counts as absent, as it does when sources are folded. */
+export const withoutEmpty = <A extends object>(table: A): A => overlay({} as A, table)
+
 const foldTables = (a: ConfigTables, b: ConfigTables): ConfigTables => ({
   ...overlay(a, b),
-  ...both(a.client, b.client, (client) => ({ client }), foldClient),
-  ...both(a.server, b.server, (server) => ({ server }), foldServer)
+  ...both(a, b, "client", foldClient),
+  ...both(a, b, "server", foldServer),
+  ...both(a, b, "control", foldControl),
+  ...both(a, b, "relay", foldRelay)
 })
 
 const foldClient = (a: ClientTable, b: ClientTable): ClientTable => ({
-  ...overlay(isSet(b.token) || isSet(b["token-file"]) ? without(a, ["token", "token-file"]) : a, b),
-  ...both(a.destinations, b.destinations, (destinations) => ({ destinations }), foldEndpoints),
-  ...both(a.sources, b.sources, (sources) => ({ sources }), foldEndpoints)
+  ...overlay(replaced(a, b, ["token", "token-file"]), b),
+  ...both(a, b, "destinations", foldEndpoints),
+  ...both(a, b, "sources", foldEndpoints)
 })
 
 type Endpoints = Readonly<Record<string, EndpointTable>>
@@ -43,23 +56,47 @@ const foldEndpoints = (a: Endpoints, b: Endpoints): Endpoints => {
 }
 
 const foldServer = (a: ServerTable, b: ServerTable): ServerTable => ({
-  ...overlay(isSet(b.tokens) || isSet(b["tokens-file"]) ? without(a, ["tokens", "tokens-file"]) : a, b),
-  ...both(
-    a.ingress,
-    b.ingress,
-    (ingress) => ({ ingress }),
-    (from, to) => {
-      if (to.length === 0) return from
-      return from.length === to.length ? from.map((table, index) => overlay(table, to[index]!)) : to
-    }
-  )
+  ...overlay(replaced(a, b, ["tokens", "tokens-file"]), b),
+  ...both(a, b, "ingress", foldArray),
+  ...both(a, b, "relay-ingress", foldArray),
+  ...both(a, b, "relay-limits", overlay)
 })
 
-/** What both have folded, or what only one has. */
-const both = <A, B>(a: A | undefined, b: A | undefined, named: (value: A) => B, folded: (a: A, b: A) => A): B | {} => {
-  if (a === undefined) return b === undefined ? {} : named(b)
-  return named(b === undefined ? a : folded(a, b))
+const foldControl = (a: ControlTable, b: ControlTable): ControlTable => {
+  const clientsReplaced = replaced(a, b, ["clients-tokens", "clients-tokens-file"])
+  return {
+    ...overlay(replaced(clientsReplaced, b, ["relays-tokens", "relays-tokens-file"]), b),
+    ...both(a, b, "clients-ingress", foldArray),
+    ...both(a, b, "relays-ingress", foldArray)
+  }
 }
+
+const foldRelay = (a: RelayTable, b: RelayTable): RelayTable => ({
+  ...overlay(replaced(a, b, ["token", "token-file"]), b),
+  ...both(a, b, "ingress", foldArray),
+  ...both(a, b, "limits", overlay)
+})
+
+const foldArray = <A extends object>(a: ReadonlyArray<A>, b: ReadonlyArray<A>): ReadonlyArray<A> => {
+  if (b.length === 0) return a
+  return a.length === b.length ? a.map((table, index) => overlay(table, b[index]!)) : b
+}
+
+/** What both tables have at a key, folded, or what only one of them has. */
+const both = <A extends object, K extends keyof A>(
+  a: A,
+  b: A,
+  key: K,
+  folded: (a: NonNullable<A[K]>, b: NonNullable<A[K]>) => NonNullable<A[K]>
+): Pick<A, K> | {} => {
+  const [from, to] = [a[key], b[key]]
+  if (from == null || to == null) return from == null && to == null ? {} : { [key]: from ?? to }
+  return { [key]: folded(from, to) }
+}
+
+/** `a` without the keys of a unit, if `b` sets any of them. */
+const replaced = <A extends object>(a: A, b: A, unit: ReadonlyArray<keyof A>): A =>
+  unit.some((key) => isSet(b[key])) ? without(a, unit) : a
 
 const overlay = <A extends object>(a: A, b: A): A => ({
   ...a,

@@ -3,17 +3,17 @@
  * connect request with its answer, after which the stream carries the user's bytes.
  */
 import { Schema } from "effect"
+import { Encryption } from "../domain/Encryption.ts"
 import { makeCodec } from "./Codec.ts"
 import { type ECDHConfiguration, RequestSchema, ResponseSchema, type TLSConfiguration } from "./gen/connect_pb.js"
 import { Refused, readRefused, writeRefused } from "./Refusal.ts"
 import { Blob, Host, Id } from "./values.ts"
 
-const ENCRYPTIONS = ["none", "tls", "dhxcp"] as const
+/** In the order of their numbers in messages. */
+const ENCRYPTIONS = ["none", "tls", "dhxcp"] as const satisfies ReadonlyArray<Encryption>
 const PROXY_VERSIONS = ["none", "v1", "v2"] as const
 
-/** How a relayed stream is encrypted end to end. */
-export const Encryption = Schema.Literals(ENCRYPTIONS)
-export type Encryption = typeof Encryption.Type
+export { Encryption }
 
 /** The PROXY protocol header that the destination asks the source to write first. */
 export const ProxyVersion = Schema.Literals(PROXY_VERSIONS)

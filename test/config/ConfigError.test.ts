@@ -33,10 +33,10 @@ describe("problems", () => {
 
   it("a key that only a later version has is refused, and says so", () => {
     const file =
-      '[client]\nnat-pmp = "dial"\n[client.sources.a]\nlb-policy = "random"\n[relay]\n[[server.ingress]]\nallow-cidrs = []\n'
+      '[client]\nnat-pmp = "dial"\n[client.sources.a]\nlb-policy = "random"\n[relay]\nstatus-addr = "x"\n[[server.ingress]]\nallow-cidrs = []\n'
     assert.deepStrictEqual(
       problems(file).sort(),
-      ["client.nat-pmp", "client.sources.a.lb-policy", "relay", "server.ingress.allow-cidrs"].map(
+      ["client.nat-pmp", "client.sources.a.lb-policy", "relay.status-addr", "server.ingress.allow-cidrs"].map(
         (key) => `a.toml: ${key} is not available in this version; remove it`
       )
     )
@@ -67,7 +67,7 @@ describe("problems", () => {
     Effect.gen(function* () {
       const error = yield* Effect.flip(
         clientConfig([
-          source('[client]\nserver-addr = "::1"\n[client.sources.a]\nroute = "relay"\n'),
+          source('[client]\nserver-addr = "::1"\n[client.sources.a]\nroute = "relais"\n'),
           {
             ...source('[client]\ndirect-addr = "x"\n[client.sources.a]\nurl = "udp://:1"\n[client.sources.b]\n'),
             origin: "b.toml"
@@ -77,7 +77,7 @@ describe("problems", () => {
       assert.deepStrictEqual(error.message.split("\n"), [
         'a.toml: client.server-addr: "::1" has no port; write [::1]:port',
         'b.toml: client.direct-addr: "x" is not a host and a port; write host:port, or [address]:port for IPv6',
-        'a.toml: client.sources.a.route: "relay" is not available in this version; write "any" or "direct"',
+        'a.toml: client.sources.a.route: "relais" is not a route; write "any", "direct" or "relay"',
         'b.toml: client.sources.a.url: "udp://:1" has an unknown scheme; write tcp://host:port',
         "b.toml: client.sources.b.url: there is none; write tcp://host:port"
       ])

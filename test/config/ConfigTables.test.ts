@@ -2,16 +2,23 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect, Result } from "effect"
 import type { ConfigReason } from "../../src/config/ConfigError.ts"
 import { fold } from "../../src/config/fold.ts"
+import type { HostPort } from "../../src/config/HostPort.ts"
 import { parseFile } from "../../src/config/loadFiles.ts"
-import { type GoldenCase, golden, runCase } from "./golden.ts"
+import { type GoldenCase, golden, type Role, runCase } from "./golden.ts"
 
 /** Where we refuse what upstream takes. */
 const STRICTER: ReadonlyMap<number, string> = new Map([
   [8, "a second ingress without address is refused, where upstream gives it a port that nobody knows"],
+  [11, "a second relay ingress of a server without address is refused"],
+  [15, "control without any ingress is refused, where upstream starts and nobody can connect"],
+  [20, "a second ingress of a relay without address is refused"],
+  [67, "control without any ingress is refused, whatever else it has"],
   [137, "an empty endpoint name is refused"],
+  [195, "an encryption that is there twice is refused"],
   [207, "a query behind a tcp URL is refused, where upstream ignores it"],
   [208, "a user in a tcp URL is refused, where upstream ignores it"],
   [209, "a port above 65535 is refused when the configuration is read, not when it is dialed"],
+  [331, "control without any ingress is refused, whatever else it has"],
   [240, "a negative dial timeout is refused"]
 ])
 
@@ -23,7 +30,11 @@ const OTHERWISE: ReadonlyMap<number, { because: string; effective: Record<string
     197,
     {
       because: "a destination without host is on this machine",
-      effective: { destinations: { d: { route: "any", dial_timeout_ns: 0, host_port: "localhost:22" } } }
+      effective: {
+        destinations: {
+          d: { route: "any", relay_encryptions: ["tls", "dhxcp"], dial_timeout_ns: 0, host_port: "localhost:22" }
+        }
+      }
     }
   ],
   [
@@ -54,12 +65,52 @@ const checkError = (golden: GoldenCase, reasons: ReadonlyArray<ConfigReason>) =>
 const expected = (golden: GoldenCase, otherwise: Record<string, unknown> = {}) => {
   const effective = golden.result.effective
   if (effective === undefined) return undefined
-  // Upstream leaves 0 to its QUIC library, whose default is 5 s.
-  const timeout = Number(effective.handshake_idle_timeout_ns)
-  const defaults =
-    golden.command === "client" ? { handshake_idle_timeout_ns: timeout > 0 ? timeout : 5_000_000_000 } : {}
-  return { ...effective, ...defaults, ...otherwise }
+  return {
+    ...effective,
+    ...timeout(effective),
+    ...encryptions(golden, effective),
+    ...hostports(effective),
+    ...otherwise
+  }
 }
+
+type Effective = Readonly<Record<string, unknown>>
+
+/** Upstream leaves 0 to its QUIC library, whose default is 5 s. */
+const timeout = ({ handshake_idle_timeout_ns: nanos }: Effective) =>
+  nanos === 0 ? { handshake_idle_timeout_ns: 5_000_000_000 } : {}
+
+/** Where no encryption is configured, upstream's relays can read what they carry. */
+const encryptions = ({ merged = {} }: GoldenCase, effective: Effective) =>
+  Object.fromEntries(
+    ["destinations", "sources"].flatMap((kind) => {
+      if (effective[kind] === undefined) return []
+      const tables = (merged[kind] ?? {}) as Record<string, Effective>
+      const endpoints = Object.entries(effective[kind] as Record<string, Effective>).map(([name, endpoint]) => {
+        const configured = merged["relay-encryptions"] ?? tables[name]?.["relay-encryptions"]
+        return [name, configured === undefined ? { ...endpoint, relay_encryptions: ["tls", "dhxcp"] } : endpoint]
+      })
+      return [[kind, Object.fromEntries(endpoints)]]
+    })
+  )
+
+/** An ingress without hostports is found on this machine, where upstream advertises nothing; IPv6 has no brackets. */
+const hostports = (effective: Effective) =>
+  Object.fromEntries(
+    ["ingress", "relay_ingress"].flatMap((kind) => {
+      const ingresses = effective[kind] as
+        | ReadonlyArray<{ listen: string; advertise: ReadonlyArray<HostPort> }>
+        | undefined
+      const ours = ingresses?.map(({ listen, advertise }) => ({
+        listen,
+        advertise:
+          advertise.length === 0
+            ? [{ host: "localhost", port: Number(listen.split(":")[1]) }]
+            : advertise.map(({ host, port }) => ({ host: host.replace(/^\[|\]$/g, ""), port }))
+      }))
+      return ours === undefined ? [] : [[kind, ours]]
+    })
+  )
 
 /** Folded tables as the fixture writes them: durations are numbers, and what is empty is left out. */
 const plain = (value: unknown): unknown => {
@@ -96,7 +147,7 @@ describe("configuration files", () => {
       const folded = fold(
         it_.files.map(({ name, toml }) => Result.getOrThrowWith(parseFile(name, toml!), (errors) => errors[0]!))
       )
-      assert.deepStrictEqual(plain(folded[it_.command as "client" | "server"] ?? {}), it_.merged)
+      assert.deepStrictEqual(plain(folded[it_.command as Role] ?? {}), it_.merged)
     })
   }
 })

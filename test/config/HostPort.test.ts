@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Result } from "effect"
-import { parseListenAddress, parseServerAddress, parseTcpUrl } from "../../src/config/HostPort.ts"
+import { parseHostport, parseListenAddress, parseServerAddress, parseTcpUrl } from "../../src/config/HostPort.ts"
 import { golden, text } from "./golden.ts"
 
 describe("addresses", () => {
@@ -21,6 +21,11 @@ describe("addresses", () => {
     })
   }
 
+  it("a server without default port needs one", () => {
+    assert.isTrue(Result.isFailure(parseServerAddress()("localhost")))
+    assert.isTrue(Result.isSuccess(parseServerAddress()("localhost:1")))
+  })
+
   it("an error says what to write instead", () => {
     const failure = (parsed: Result.Result<unknown, string>) => (Result.isFailure(parsed) ? parsed.failure : "")
     assert.strictEqual(failure(parseServerAddress(1)("::1")), '"::1" has no port; write [::1]:port')
@@ -32,5 +37,11 @@ describe("addresses", () => {
     assert.include(failure(parseTcpUrl("dial")("h:1")), "unknown scheme")
     assert.include(failure(parseTcpUrl("dial")("tcp://h:0")), "no port that can be dialed")
     assert.isTrue(Result.isSuccess(parseTcpUrl("listen")("tcp://h:0")))
+    assert.strictEqual(failure(parseHostport("::1")), '"::1" is an IPv6 address without brackets; write [::1]')
+    assert.strictEqual(
+      failure(parseHostport("a:b")),
+      '"a:b" is not a host with or without port; write host, host:port or [address]:port'
+    )
+    assert.strictEqual(failure(parseHostport("a:65536")), '"65536" is not a port; ports are 0 to 65535')
   })
 })

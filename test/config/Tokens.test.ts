@@ -3,7 +3,7 @@ import { join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import { ConfigProvider, Effect, Redacted, Result } from "effect"
 import { clientConfig } from "../../src/config/ClientConfig.ts"
-import { clientToken, serverTokens } from "../../src/config/Tokens.ts"
+import { clientToken, relayToken, serverTokens } from "../../src/config/Tokens.ts"
 import { folder, golden } from "./golden.ts"
 
 const noEnvironment = Effect.provideService(ConfigProvider.ConfigProvider, ConfigProvider.fromUnknown({}))
@@ -14,10 +14,12 @@ describe("tokens", () => {
     it.effect(`a file of ${JSON.stringify(text)} holds ${JSON.stringify(expected)}`, () =>
       Effect.gen(function* () {
         const file = join(yield* folder({ tok: text }), "tok")
-        const accepted = yield* serverTokens({ file, literals: [], origin: "" })
+        const accepted = yield* serverTokens({ key: "server.tokens", file, literals: [], origin: "" })
         assert.deepStrictEqual(accepted.map(Redacted.value), expected)
         const shown = yield* Effect.result(clientToken({ file, literal: "", origin: "" }))
         assert.strictEqual(Result.isSuccess(shown) ? Redacted.value(shown.success) : undefined, expected[0])
+        const ofRelay = yield* Effect.result(relayToken({ file, literal: "", origin: "" }))
+        assert.strictEqual(Result.isSuccess(ofRelay) ? Redacted.value(ofRelay.success) : undefined, expected[0])
         if (client_or_relay_use.trim() !== "" && expected.length > 0) assert.strictEqual(expected[0], tokens[0]?.trim())
       }).pipe(noEnvironment)
     )
@@ -28,7 +30,7 @@ describe("tokens", () => {
   it.effect("a file may hold hashes of tokens", () =>
     Effect.gen(function* () {
       const file = join(yield* folder({ tok: `sha256:${hash}\nplain\n` }), "tok")
-      const accepted = yield* serverTokens({ file, literals: [], origin: "" })
+      const accepted = yield* serverTokens({ key: "server.tokens", file, literals: [], origin: "" })
       assert.deepStrictEqual(accepted.map(Redacted.value), [`sha256:${hash}`, "plain"])
     })
   )
@@ -41,7 +43,9 @@ describe("tokens", () => {
   ] as const) {
     it.effect(`${what} is refused, without showing it`, () =>
       Effect.gen(function* () {
-        const error = yield* Effect.flip(serverTokens({ file: "", literals: tokens, origin: "a.toml" }))
+        const error = yield* Effect.flip(
+          serverTokens({ key: "server.tokens", file: "", literals: tokens, origin: "a.toml" })
+        )
         assert.include(error.message, says)
         assert.include(error.message, "a.toml: server.tokens: ")
         assert.notInclude(error.message, "secret-token")

@@ -5,20 +5,25 @@ import { dirname, join } from "node:path"
 import { ConfigProvider, Duration, Effect, Redacted } from "effect"
 import { clientConfig } from "../../src/config/ClientConfig.ts"
 import type { ConfigSource } from "../../src/config/ConfigTables.ts"
+import { controlConfig } from "../../src/config/ControlConfig.ts"
 import type { HostPort } from "../../src/config/HostPort.ts"
+import type { IngressConfig, RelayIngressConfig } from "../../src/config/Ingress.ts"
 import { logConfig } from "../../src/config/LogConfig.ts"
 import { loadFiles } from "../../src/config/loadFiles.ts"
+import { relayConfig } from "../../src/config/RelayConfig.ts"
 import { serverConfig } from "../../src/config/ServerConfig.ts"
+
+export type Role = "client" | "server" | "control" | "relay"
 
 export interface GoldenCase {
   readonly id: number
   readonly note: string
-  readonly command: "client" | "server" | "check"
+  readonly command: Role | "check"
   readonly files: ReadonlyArray<{ readonly name: string; readonly toml?: string }>
   readonly extra_files?: ReadonlyArray<{ name: string; text?: string; repeat?: string; times?: number }>
   readonly flags?: ReadonlyArray<string>
   readonly env?: Readonly<Record<string, string>>
-  readonly merged?: unknown
+  readonly merged?: Readonly<Record<string, unknown>>
   readonly merged_root?: unknown
   readonly result: {
     readonly ok: boolean
@@ -34,6 +39,7 @@ export const golden = JSON.parse(readFileSync(join(import.meta.dirname, "..", "f
   readonly cases: ReadonlyArray<GoldenCase>
   readonly durations: ReadonlyArray<{ text: string; ok: boolean; nanoseconds: string }>
   readonly server_addresses: ReadonlyArray<{ server_addr: string; ok: boolean; dial: string; tls_name: string }>
+  readonly hostports: ReadonlyArray<{ listen: string; text: string; ok: boolean; host: string; port: number }>
   readonly listen_addresses: ReadonlyArray<{ text: string; ok: boolean; address: string }>
   readonly endpoint_expiry: ReadonlyArray<{ disable: boolean; timeout_ns: number; effective_ns: number }>
   readonly token_files: ReadonlyArray<{ text: string; tokens: ReadonlyArray<string>; client_or_relay_use: string }>
@@ -79,7 +85,7 @@ export const runCase = Effect.fnUntraced(
     const { level, format } = yield* logConfig(sources)
     const log = { "log-level": level, "log-format": format }
     if (golden.command === "check") return { log, effective: undefined }
-    return { log, effective: golden.command === "client" ? yield* client(sources) : yield* server(sources) }
+    return { log, effective: yield* EFFECTIVE[golden.command](sources) }
   },
   (effect, golden) =>
     effect.pipe(Effect.provideService(ConfigProvider.ConfigProvider, ConfigProvider.fromUnknown(golden.env ?? {})))
@@ -89,9 +95,14 @@ const client = Effect.fnUntraced(function* (sources: ReadonlyArray<ConfigSource>
   const config = yield* clientConfig(sources)
   const endpoints = (map: typeof config.sources) =>
     Object.fromEntries(
-      [...map].map(([name, { route, address, dialTimeout }]) => [
+      [...map].map(([name, { route, relayEncryptions, address, dialTimeout }]) => [
         name,
-        { route, dial_timeout_ns: dialTimeout === undefined ? 0 : nanos(dialTimeout), host_port: text(address) }
+        {
+          route,
+          relay_encryptions: relayEncryptions,
+          dial_timeout_ns: dialTimeout === undefined ? 0 : nanos(dialTimeout),
+          host_port: text(address)
+        }
       ])
     )
   return {
@@ -109,11 +120,45 @@ const client = Effect.fnUntraced(function* (sources: ReadonlyArray<ConfigSource>
 const server = Effect.fnUntraced(function* (sources: ReadonlyArray<ConfigSource>) {
   const config = yield* serverConfig(sources)
   return {
-    clients_ingress: config.ingresses.map(({ address }) => text(address)),
+    clients_ingress: listening(config.ingresses),
     tokens: config.tokens.map(Redacted.value),
-    endpoint_expiry_ns: nanos(config.endpointExpiry)
+    endpoint_expiry_ns: nanos(config.endpointExpiry),
+    relay_ingress: advertising(config.relayIngresses),
+    store_dir: config.storeFolder ?? null
   }
 })
+
+const control = Effect.fnUntraced(function* (sources: ReadonlyArray<ConfigSource>) {
+  const config = yield* controlConfig(sources)
+  return {
+    clients_ingress: listening(config.clients.ingresses),
+    client_tokens: config.clients.tokens.map(Redacted.value),
+    endpoint_expiry_ns: nanos(config.endpointExpiry),
+    relays_ingress: listening(config.relays.ingresses),
+    relay_tokens: config.relays.tokens.map(Redacted.value),
+    store_dir: config.storeFolder ?? null
+  }
+})
+
+const relay = Effect.fnUntraced(function* (sources: ReadonlyArray<ConfigSource>) {
+  const config = yield* relayConfig(sources)
+  return {
+    token: Redacted.value(config.token),
+    metadata: config.metadata,
+    control_addr: text(config.control).replace("localhost", "127.0.0.1"),
+    control_tls_name: config.controlName,
+    handshake_idle_timeout_ns: nanos(config.handshakeTimeout),
+    ingress: advertising(config.ingresses),
+    store_dir: config.storeFolder ?? null
+  }
+})
+
+const EFFECTIVE = { client, server, control, relay }
+
+const listening = (ingresses: ReadonlyArray<IngressConfig>) => ingresses.map(({ address }) => text(address))
+
+const advertising = (ingresses: ReadonlyArray<RelayIngressConfig>) =>
+  ingresses.map(({ address, advertised }) => ({ listen: text(address), advertise: advertised }))
 
 const nanos = (duration: Duration.Duration) => Number(Duration.toNanosUnsafe(duration))
 

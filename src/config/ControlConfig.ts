@@ -1,0 +1,59 @@
+/**
+ * The settings of a control server without relay, checked: `[control]` of the files and its flags.
+ */
+import { type Duration, Effect, type Redacted } from "effect"
+import type { ConfigSource } from "./ConfigTables.ts"
+import { endpointExpiry } from "./endpointExpiry.ts"
+import { fold } from "./fold.ts"
+import { checkIngresses, type IngressConfig } from "./Ingress.ts"
+import { placeIn } from "./Place.ts"
+import { storeFolder } from "./storeFolder.ts"
+import { serverTokens } from "./Tokens.ts"
+import { together } from "./together.ts"
+
+/** What lets in one kind of peers. */
+export interface EntranceConfig {
+  /** Each a token, or the hash of one behind `sha256:`. Empty: nobody can connect. */
+  readonly tokens: ReadonlyArray<Redacted.Redacted<string>>
+  /** Where they connect to; at least one. */
+  readonly ingresses: readonly [IngressConfig, ...Array<IngressConfig>]
+}
+
+export interface ControlConfig {
+  readonly clients: EntranceConfig
+  readonly relays: EntranceConfig
+  /** How long the endpoints of a lost client stay announced; zero: they are withdrawn at once. */
+  readonly endpointExpiry: Duration.Duration
+  /** Where it keeps what must survive a restart; undefined: nowhere. */
+  readonly storeFolder: string | undefined
+}
+
+/**
+ * The settings after folding the sources, or everything that is wrong with them. Upstream starts without any ingress, and
+ * nobody can ever connect; here both kinds of peers need one.
+ */
+export const controlConfig = Effect.fnUntraced(function* (sources: ReadonlyArray<ConfigSource>) {
+  const table = fold(sources).control ?? {}
+  const place = placeIn(sources, "control")
+  const tokens = (side: "clients" | "relays") =>
+    Effect.result(
+      serverTokens({
+        key: place(`${side}-tokens`).key,
+        file: table[`${side}-tokens-file`] ?? "",
+        literals: table[`${side}-tokens`] ?? [],
+        origin: place(`${side}-tokens`).origin([])
+      })
+    )
+  const checked = yield* together({
+    clientIngresses: checkIngresses(table["clients-ingress"], place("clients-ingress"), ":19190"),
+    clientTokens: yield* tokens("clients"),
+    relayIngresses: checkIngresses(table["relays-ingress"], place("relays-ingress"), ":19189"),
+    relayTokens: yield* tokens("relays")
+  })
+  return {
+    clients: { tokens: checked.clientTokens, ingresses: checked.clientIngresses },
+    relays: { tokens: checked.relayTokens, ingresses: checked.relayIngresses },
+    endpointExpiry: endpointExpiry(table),
+    storeFolder: yield* storeFolder(table["store-dir"])
+  } satisfies ControlConfig
+})

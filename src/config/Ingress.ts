@@ -1,0 +1,127 @@
+/**
+ * Where servers are reached: the ingresses of control, which have a certificate, and those of a relay, which have names
+ * under which clients find them.
+ *
+ * The first ingress without `addr` has the default; there is only one of them, where upstream gives any further one a
+ * port that nobody knows.
+ */
+import { isIP } from "node:net"
+import { Result } from "effect"
+import { ValueInvalid, ValueMissing } from "./ConfigError.ts"
+import type { IngressTable, RelayIngressTable } from "./ConfigTables.ts"
+import { type HostPort, parseHostport, parseListenAddress } from "./HostPort.ts"
+import type { Place } from "./Place.ts"
+import { all, type Checked, problemsOf } from "./together.ts"
+
+export interface IngressConfig {
+  /** Where to listen. */
+  readonly address: HostPort
+  readonly certificateFile: string
+  readonly keyFile: string
+}
+
+export interface RelayIngressConfig {
+  /** Where to listen. */
+  readonly address: HostPort
+  /** Where clients are told to find it; at least one, each with a host and a port. */
+  readonly advertised: ReadonlyArray<HostPort>
+}
+
+/** The ingresses of control, at least one. */
+export const checkIngresses = (
+  tables: ReadonlyArray<IngressTable> = [],
+  place: Place,
+  defaultAddress: string
+): Checked<readonly [IngressConfig, ...Array<IngressConfig>]> => {
+  const checked = all(tables.map((_, index) => checkIngress(tables, index, place, defaultAddress)))
+  return Result.flatMap(checked, ([first, ...rest]) => {
+    if (first !== undefined) return Result.succeed([first, ...rest])
+    const detail = `give the server a certificate with [[${place.key}]] cert-file and key-file`
+    return Result.fail(new ValueMissing({ key: place.key, detail }))
+  })
+}
+
+const checkIngress = (
+  tables: ReadonlyArray<IngressTable>,
+  index: number,
+  place: Place,
+  defaultAddress: string
+): Checked<IngressConfig> => {
+  const file = (name: "cert-file" | "key-file"): Checked<string> => {
+    const detail = "every ingress needs a certificate and its key"
+    return tables[index]![name]
+      ? Result.succeed(tables[index]![name])
+      : Result.fail(missing(place, index, name, detail))
+  }
+  const parts = [file("cert-file"), file("key-file"), checkAddress(tables, index, place, defaultAddress)] as const
+  const [certificateFile, keyFile, address] = parts
+  return Result.isSuccess(certificateFile) && Result.isSuccess(keyFile) && Result.isSuccess(address)
+    ? Result.succeed({
+        address: address.success,
+        certificateFile: certificateFile.success,
+        keyFile: keyFile.success
+      })
+    : Result.fail(problemsOf(parts))
+}
+
+/** The ingresses of a relay; without any, it listens on the default, for clients on this machine. */
+export const checkRelayIngresses = (
+  tables: ReadonlyArray<RelayIngressTable> = [],
+  place: Place
+): Checked<ReadonlyArray<RelayIngressConfig>> => {
+  const given = tables.length === 0 ? [{}] : tables
+  return all(given.map((_, index) => checkRelayIngress(given, index, place)))
+}
+
+const checkRelayIngress = (
+  tables: ReadonlyArray<RelayIngressTable>,
+  index: number,
+  place: Place
+): Checked<RelayIngressConfig> => {
+  const address = checkAddress(tables, index, place, `:${RELAY_PORT}`)
+  const hostports = all(
+    (tables[index]!.hostports ?? []).map((text) =>
+      Result.mapError(parseHostport(text), (detail) => invalid(place, index, "hostports", detail))
+    )
+  )
+  return Result.isSuccess(address) && Result.isSuccess(hostports)
+    ? Result.succeed({ address: address.success, advertised: advertise(address.success, hostports.success) })
+    : Result.fail(problemsOf([address, hostports]))
+}
+
+/**
+ * The hostports with what they leave out: the address of the ingress, as far as it names an IP address, and its port.
+ *
+ * Without any, upstream advertises nothing, so that no client ever finds the relay, although its README promises
+ * localhost. Here it is this machine then, or the one address that is listened on.
+ */
+const advertise = (address: HostPort, hostports: ReadonlyArray<HostPort>): ReadonlyArray<HostPort> => {
+  const port = address.port === 0 ? RELAY_PORT : address.port
+  const host = isIP(address.host) === 0 ? "localhost" : address.host
+  if (hostports.length === 0) return [{ host: ANY_ADDRESS.has(host) ? "localhost" : host, port }]
+  return hostports.map((given) => ({ host: given.host || host, port: given.port || port }))
+}
+
+const checkAddress = (
+  tables: ReadonlyArray<{ readonly addr?: string }>,
+  index: number,
+  place: Place,
+  defaultAddress: string
+): Checked<HostPort> => {
+  const addr = tables[index]!.addr ?? ""
+  if (addr === "" && tables.findIndex((table) => (table.addr ?? "") === "") !== index) {
+    return Result.fail(missing(place, index, "addr", `only one ingress can have the default, ${defaultAddress}`))
+  }
+  return Result.mapError(parseListenAddress(addr || defaultAddress), (detail) => invalid(place, index, "addr", detail))
+}
+
+const missing = ({ key }: Place, index: number, name: string, detail: string) =>
+  new ValueMissing({ key: `${key}[${index}].${name}`, detail })
+
+const invalid = ({ key, origin }: Place, index: number, name: string, detail: string) =>
+  new ValueInvalid({ origin: origin([index, name]), key: `${key}[${index}].${name}`, detail })
+
+/** Where a relay listens, and where it is found, unless told otherwise. */
+const RELAY_PORT = 19_191
+
+const ANY_ADDRESS = new Set(["0.0.0.0", "::"])

@@ -1,0 +1,18 @@
+import type { ConfigSource } from "./ConfigTables.ts"
+import { originOf } from "./fold.ts"
+
+/** Where a part of the settings is, for messages about it. */
+export interface Place {
+  /** The key of the part, like `server.ingress`. */
+  readonly key: string
+  /** Where the value at a path below the part comes from. */
+  readonly origin: (path: ReadonlyArray<PropertyKey>) => string
+}
+
+/** A part of a role's table. */
+export const placeIn =
+  (sources: ReadonlyArray<ConfigSource>, role: string) =>
+  (name: string): Place => ({
+    key: `${role}.${name}`,
+    origin: (path) => originOf(sources, [role, name, ...path])
+  })

@@ -1,0 +1,67 @@
+/**
+ * The settings of a relay, checked: `[relay]` of the files and its flags.
+ */
+import { type Duration, Effect, type Redacted, Result, Schema } from "effect"
+import type { ConfigSource } from "./ConfigTables.ts"
+import { fold, originOf, withoutEmpty } from "./fold.ts"
+import { type HostPort, parseServerAddress } from "./HostPort.ts"
+import { checkRelayIngresses, type RelayIngressConfig } from "./Ingress.ts"
+import { invalidValues } from "./invalidValues.ts"
+import { placeIn } from "./Place.ts"
+import { parsed } from "./parsed.ts"
+import { type RelayLimits, relayLimits } from "./RelayLimits.ts"
+import { handshakeTimeout, sessionSettings } from "./sessionSettings.ts"
+import { storeFolder } from "./storeFolder.ts"
+import { relayToken } from "./Tokens.ts"
+import { together } from "./together.ts"
+
+export interface RelayConfig {
+  /** What the control server knows this relay by; may be empty. */
+  readonly token: Redacted.Redacted<string>
+  /** Free text that the control server sees. */
+  readonly metadata: string
+  readonly control: HostPort
+  /** The name that the control server's certificate must have: a DNS name or an IP address. */
+  readonly controlName: string
+  /** PEM file of the roots that the control server's certificate leads to; undefined: the system's. */
+  readonly controlAuthoritiesFile: string | undefined
+  readonly handshakeTimeout: Duration.Duration
+  /** Where it keeps what must survive a restart; undefined: nowhere. */
+  readonly storeFolder: string | undefined
+  /** Where clients reach it; at least one. */
+  readonly ingresses: ReadonlyArray<RelayIngressConfig>
+  readonly limits: RelayLimits
+}
+
+/** The settings after folding the sources, or everything that is wrong with them. */
+export const relayConfig = Effect.fnUntraced(function* (sources: ReadonlyArray<ConfigSource>) {
+  const table = fold(sources).relay ?? {}
+  const origin = (path: ReadonlyArray<PropertyKey>) => originOf(sources, ["relay", ...path])
+  const { settings, ingresses, token } = yield* together({
+    settings: Result.mapError(Schema.decodeResult(RelaySettings, { errors: "all" })(withoutEmpty(table)), (error) =>
+      invalidValues(error, "relay", origin)
+    ),
+    ingresses: checkRelayIngresses(table.ingress, placeIn(sources, "relay")("ingress")),
+    token: yield* Effect.result(
+      relayToken({ file: table["token-file"] ?? "", literal: table.token ?? "", origin: origin(["token"]) })
+    )
+  })
+  return {
+    token,
+    metadata: settings.metadata,
+    control: settings["control-addr"],
+    controlName: settings["control-name"] ?? settings["control-addr"].host,
+    controlAuthoritiesFile: settings["control-cas-file"],
+    handshakeTimeout: handshakeTimeout(settings),
+    storeFolder: yield* storeFolder(table["store-dir"]),
+    ingresses,
+    limits: relayLimits(table.limits)
+  } satisfies RelayConfig
+})
+
+const RelaySettings = Schema.Struct({
+  ...sessionSettings,
+  "control-addr": parsed(parseServerAddress()).pipe(Schema.withDecodingDefaultKey(Effect.succeed("localhost:19189"))),
+  "control-name": Schema.optionalKey(Schema.String),
+  "control-cas-file": Schema.optionalKey(Schema.String)
+})

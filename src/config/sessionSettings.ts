@@ -1,0 +1,22 @@
+/** What a client and a relay have in common: each holds a session with a control server. */
+import { Duration, Effect, Schema } from "effect"
+import { positiveDuration } from "./positiveDuration.ts"
+
+/** The fields of `[client]` and `[relay]`. */
+export const sessionSettings = {
+  metadata: Schema.String.check(
+    Schema.makeFilter((text) =>
+      Buffer.byteLength(text) > MAX_METADATA_BYTES ? `it has more than ${MAX_METADATA_BYTES} bytes` : undefined
+    )
+  ).pipe(Schema.withDecodingDefaultKey(Effect.succeed(""))),
+  "handshake-idle-timeout": Schema.optionalKey(Schema.BigInt)
+}
+
+/** How long a handshake may take. */
+export const handshakeTimeout = (settings: { readonly "handshake-idle-timeout"?: bigint }): Duration.Duration =>
+  positiveDuration(settings["handshake-idle-timeout"]) ?? HANDSHAKE_TIMEOUT
+
+const HANDSHAKE_TIMEOUT = Duration.seconds(5)
+
+/** What a control server takes from a client or a relay at most. */
+const MAX_METADATA_BYTES = 4_096

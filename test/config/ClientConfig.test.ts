@@ -1,0 +1,51 @@
+import { assert, describe, it } from "@effect/vitest"
+import { ConfigProvider, Effect, Result } from "effect"
+import { clientConfig } from "../../src/config/ClientConfig.ts"
+import { parseFile } from "../../src/config/loadFiles.ts"
+
+const noEnvironment = Effect.provideService(ConfigProvider.ConfigProvider, ConfigProvider.fromUnknown({}))
+
+/** The tables of a file that must be fine. */
+const source = (toml: string) => Result.getOrThrowWith(parseFile("a.toml", toml), (reasons) => new Error(`${reasons}`))
+
+describe("encryptions of relayed streams", () => {
+  for (const [what, ofClient, ofEndpoint, expected] of [
+    ["tls and dhxcp unless configured", undefined, undefined, ["tls", "dhxcp"]],
+    ["those of the client", ["none", "tls"], undefined, ["none", "tls"]],
+    ["those of the endpoint, in its order", ["none"], ["dhxcp", "tls"], ["dhxcp", "tls"]],
+    ["those of the client where the endpoint's list is empty", ["none"], [], ["none"]],
+    ["tls and dhxcp where both lists are empty", [], [], ["tls", "dhxcp"]]
+  ] as const) {
+    it.effect(`are ${what}`, () =>
+      Effect.gen(function* () {
+        const key = (list: ReadonlyArray<string> | undefined) =>
+          list === undefined ? "" : `relay-encryptions = ${JSON.stringify(list)}`
+        const { sources } = yield* clientConfig([
+          source(
+            `[client]\n${key(ofClient)}\n[client.sources.a]\nurl = "tcp://:1"\nroute = "relay"\n${key(ofEndpoint)}`
+          )
+        ])
+        const [endpoint] = [...sources.values()]
+        assert.strictEqual(endpoint?.route, "relay")
+        assert.deepStrictEqual<ReadonlyArray<string> | undefined>(endpoint?.relayEncryptions, expected)
+      }).pipe(noEnvironment)
+    )
+  }
+
+  it.effect("are refused when they are unknown or there more than once, wherever they are", () =>
+    Effect.gen(function* () {
+      const error = yield* Effect.flip(
+        clientConfig([
+          source(
+            `[client]\nrelay-encryptions = ["TLS", "dhxcp"]
+             [client.destinations.a]\nurl = "tcp://h:1"\nrelay-encryptions = ["tls", "none", "tls", "aes"]`
+          )
+        ])
+      )
+      assert.deepStrictEqual(error.message.split("\n"), [
+        'a.toml: client.relay-encryptions: "TLS" is not an encryption; write "none", "tls" or "dhxcp"',
+        'a.toml: client.destinations.a.relay-encryptions: "aes" is not an encryption; write "none", "tls" or "dhxcp"; "tls" is there more than once; keep one'
+      ])
+    }).pipe(noEnvironment)
+  )
+})
