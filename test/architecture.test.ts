@@ -12,9 +12,10 @@ const MAY_IMPORT: Record<string, ReadonlyArray<string>> = {
   protocol: ["domain", "certs", "internal"],
   transport: ["domain", "certs", "internal"],
   directory: ["domain", "certs", "protocol", "transport", "internal"],
-  peer: ["domain", "certs", "protocol", "transport", "directory", "internal"],
-  endpoint: ["domain", "certs", "protocol", "transport", "directory", "peer", "internal"],
-  cli: ["domain", "config", "certs", "protocol", "transport", "directory", "peer", "endpoint", "internal"]
+  relay: ["domain", "certs", "protocol", "transport", "directory", "internal"],
+  peer: ["domain", "certs", "protocol", "transport", "directory", "relay", "internal"],
+  endpoint: ["domain", "certs", "protocol", "transport", "directory", "relay", "peer", "internal"],
+  cli: ["domain", "config", "certs", "protocol", "transport", "directory", "relay", "peer", "endpoint", "internal"]
 }
 
 const SOURCE = join(import.meta.dirname, "..", "src")

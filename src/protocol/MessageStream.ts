@@ -66,7 +66,14 @@ export const receiveFrame = Effect.fnUntraced(function* (stream: Readable, { wid
 
 /** Reads the next message within a time. */
 export const receiveWithin = <A>(stream: Readable, codec: Codec<A>, options: MessageOptions, within: Duration.Input) =>
-  receive(stream, codec, options).pipe(
+  before(within, receive(stream, codec, options))
+
+/** Reads the bytes of the next message within a time. */
+export const receiveFrameWithin = (stream: Readable, options: MessageOptions, within: Duration.Input) =>
+  before(within, receiveFrame(stream, options))
+
+const before = <A>(within: Duration.Input, reading: Effect.Effect<A, ProtocolError>) =>
+  reading.pipe(
     Effect.timeoutOrElse({
       duration: within,
       orElse: () => {

@@ -119,7 +119,7 @@ const make = Effect.fnUntraced(function* (options: DirectoryOptions) {
     yield* send(stream, Messages.authenticateRequest, { token, reconnectToken, buildVersion, metadata }, messages)
     const answer = yield* receiveWithin(stream, Messages.authenticateResponse, messages, HELLO_DEADLINE)
     stream.end().resume()
-    if (answer._tag === "Refused") return yield* Effect.fail(rejection(answer))
+    if (answer._tag === "Refused") return yield* Effect.fail(rejection(serverName, answer))
     reconnectToken = answer.reconnectToken
     return { publicAddress: answer.publicAddress, messages }
   })

@@ -4,33 +4,25 @@
  */
 import { lookup } from "node:dns/promises"
 import { isIP } from "node:net"
-import { Clock, Duration, Effect, type Scope } from "effect"
+import { Clock, Duration, Effect, Schema, type Scope } from "effect"
 import { backoff } from "../../internal/backoff.ts"
 import { ErrorCode } from "../../protocol/ErrorCode.ts"
-import type { ProtocolError } from "../../protocol/ProtocolError.ts"
+import { ProtocolError } from "../../protocol/ProtocolError.ts"
 import type { Refused } from "../../protocol/Refusal.ts"
 import { race } from "../../transport/race.ts"
 import type { Connection, DialTarget, Endpoint } from "../../transport/Transport.ts"
-import type { TransportError } from "../../transport/TransportError.ts"
+import { TransportError } from "../../transport/TransportError.ts"
 import { DirectoryError, TokenRejected } from "../DirectoryError.ts"
 import { unresponsive } from "../unresponsive.ts"
 
-/** Why a session never began: something that may pass (a text), or a refusal that will not. */
-export type Failure = string | Rejection
-
-interface Rejection {
-  readonly _tag: "Rejection"
-  readonly message: string
-}
-
-export interface SessionOptions<A> {
+export interface SessionOptions<A, E> {
   /** What the other end is called in events: `<label>.online` is left to `online`. */
   readonly label: "server" | "control"
   /** `host:port`, for people. */
   readonly name: string
   readonly connect: Effect.Effect<Connection, string, Scope.Scope>
-  /** Says hello on a new connection. */
-  readonly hello: (connection: Connection) => Effect.Effect<A, ProtocolError | TransportError | Failure>
+  /** Says hello on a new connection. Fails with a text when that may pass, and with an error `E` when it will not. */
+  readonly hello: (connection: Connection) => Effect.Effect<A, ProtocolError | TransportError | string | E>
   /** Run for as long as the session lives; it must be quick to be interrupted. */
   readonly online: (session: A, connection: Connection) => Effect.Effect<void, never, Scope.Scope>
   /** Told when there is no session, with the number of the next attempt and why the last one failed. */
@@ -43,24 +35,22 @@ export const HEALTHY = Duration.seconds(30)
 const STAGGER = Duration.millis(250)
 const RESOLVE_DEADLINE = Duration.seconds(5)
 
-/** Runs sessions, one after the other. Fails when the server will never take us. */
-export const keepSession = Effect.fnUntraced(function* <A>(options: SessionOptions<A>) {
+/** Runs sessions, one after the other. Fails with `DirectoryError` when the server will never take us. */
+export const keepSession = Effect.fnUntraced(function* <A, E extends { readonly _tag: string }>(
+  options: SessionOptions<A, E>
+) {
   const { label, name } = options
 
   /** One session from dialing to its end. Fails with why it never began. */
   const runSession = Effect.gen(function* () {
     const connection = yield* options.connect
-    const session = yield* options
-      .hello(connection)
-      .pipe(
-        Effect.mapError((error) =>
-          typeof error === "string" || error._tag === "Rejection"
-            ? error
-            : error._tag === "ProtocolError"
-              ? (refusedBy(error) ?? error.message)
-              : error.message
-        )
-      )
+    const session = yield* options.hello(connection).pipe(
+      Effect.mapError((error): string | E | DirectoryError => {
+        if (typeof error === "string") return error
+        if (isProtocolError(error)) return refusedBy(name, error) ?? error.message
+        return isTransportError(error) ? error.message : error
+      })
+    )
     yield* options.online(session, connection)
     const ended = yield* Effect.raceFirst(
       Effect.map(connection.closed, ({ message }) => message),
@@ -83,7 +73,7 @@ export const keepSession = Effect.fnUntraced(function* <A>(options: SessionOptio
       attempt = 0
       lastLogged = undefined
     } else if (typeof failed !== "string") {
-      return yield* new DirectoryError({ reason: new TokenRejected({ server: name, explanation: failed.message }) })
+      return yield* Effect.fail(failed)
     } else {
       yield* (lastLogged === failed ? Effect.logDebug : Effect.logWarning)(`${label}.unreachable`).pipe(
         Effect.annotateLogs({ [label]: name, reason: failed, hint: "trying again until it answers" })
@@ -106,15 +96,23 @@ export const dialByName = Effect.fnUntraced(function* (
   return yield* race(dials, STAGGER).pipe(Effect.mapError((errors) => errors.map(({ message }) => message).join("; ")))
 })
 
-/** Only a refusal for what we are is final; any other code may be a passing trouble of the server. */
-export const rejection = ({ code, message }: Pick<typeof Refused.Type, "code" | "message">): Failure =>
-  code === ErrorCode.AuthenticationFailed ? { _tag: "Rejection", message } : `refused with code ${code}: ${message}`
+/** What a refusal means: only one for what we are is final; any other code may be a passing trouble of the server. */
+export const rejection = (
+  server: string,
+  { code, message }: Pick<typeof Refused.Type, "code" | "message">
+): string | DirectoryError =>
+  code === ErrorCode.AuthenticationFailed
+    ? new DirectoryError({ reason: new TokenRejected({ server, explanation: message }) })
+    : `refused with code ${code}: ${message}`
 
 /** A refusal may also come as the code the connection was closed with. */
-const refusedBy = ({ reason }: ProtocolError): Failure | undefined =>
+const refusedBy = (server: string, { reason }: ProtocolError) =>
   reason._tag === "StreamFailed" && reason.code !== undefined
-    ? rejection({ code: reason.code, message: reason.message })
+    ? rejection(server, { code: reason.code, message: reason.message })
     : undefined
+
+const isProtocolError = Schema.is(ProtocolError)
+const isTransportError = Schema.is(TransportError)
 
 /** The addresses of a host, as the system orders them. */
 export const resolve = (host: string): Effect.Effect<ReadonlyArray<string>, string> =>

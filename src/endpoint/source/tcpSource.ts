@@ -4,10 +4,10 @@ import { type Duration, Effect, FiberSet } from "effect"
 import type { EndpointName } from "../../domain/EndpointName.ts"
 import * as SocketAddress from "../../domain/SocketAddress.ts"
 import { abort } from "../../internal/abort.ts"
+import { join } from "../../internal/join.ts"
 import { type HostPort, listenTcp } from "../../internal/tcp.ts"
 import type { LocalEndpoint } from "../../peer/Peers.ts"
 import { EndpointError, ListenFailed, UserGone } from "../EndpointError.ts"
-import { join } from "../join.ts"
 import { makeDialer } from "../makeDialer.ts"
 
 export interface TcpSourceOptions {

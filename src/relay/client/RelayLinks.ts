@@ -1,0 +1,205 @@
+/**
+ * The links of one endpoint to the relays that control offers: each is dialed, says hello, is asked for signs of life, and
+ * is dialed again when it is lost, for as long as the relay is offered. A link that lives is not cut because control
+ * forgets the relay.
+ */
+import { Clock, Duration, Effect, FiberMap, Option, Stream, SubscriptionRef } from "effect"
+import type { Identity } from "../../certs/Identity.ts"
+import { resolve } from "../../directory/client/sessions.ts"
+import * as SocketAddress from "../../domain/SocketAddress.ts"
+import { backoff } from "../../internal/backoff.ts"
+import { Alpn, frameWidth } from "../../protocol/Alpn.ts"
+import type { RelayOffer } from "../../protocol/ClientControl.ts"
+import * as Hello from "../../protocol/ClientRelay.ts"
+import { ErrorCode } from "../../protocol/ErrorCode.ts"
+import { MAX_STRANGER_MESSAGE_BYTES } from "../../protocol/Frame.ts"
+import { type MessageOptions, receiveWithin, send } from "../../protocol/MessageStream.ts"
+import { race } from "../../transport/race.ts"
+import type { Connection, Endpoint } from "../../transport/Transport.ts"
+import { Trust } from "../../transport/Trust.ts"
+
+/** A link that may carry streams. */
+export interface RelayLink {
+  /** Unique within the process, and growing. */
+  readonly id: number
+  readonly relayId: string
+  readonly connection: Connection
+  readonly messages: MessageOptions
+  /** `Suspect`: it has not answered lately. */
+  readonly state: "Open" | "Suspect"
+  readonly roundTripMillis: number
+}
+
+export interface RelayLinks {
+  readonly links: SubscriptionRef.SubscriptionRef<ReadonlyArray<RelayLink>>
+  /** To be run by whoever used the link and heard nothing. */
+  readonly doubted: (link: number) => Effect.Effect<void>
+}
+
+export interface RelayLinksOptions {
+  readonly endpoint: Endpoint
+  /** What is shown to the relays: the certificate that control vouched for. */
+  readonly identity: Identity
+  readonly offers: SubscriptionRef.SubscriptionRef<ReadonlyArray<RelayOffer>>
+  /** Free text that the relays see. */
+  readonly metadata: string
+  readonly buildVersion: string
+  readonly handshakeTimeout: Duration.Duration
+  /** Takes care of the streams that the relay opens on a link, until it ends. */
+  readonly onLink: (link: RelayLink) => Effect.Effect<void>
+}
+
+/** Between the addresses of one relay. */
+const STAGGER = Duration.millis(100)
+const HELLO_DEADLINE = Duration.seconds(5)
+const PROBE_EVERY = Duration.seconds(2)
+const MIN_PROBE_MILLIS = 1_000
+/** A link that does not answer this often in a row is given up. */
+const MISSES_UNTIL_LOST = 3
+/** A link that lived this long starts the waiting times anew when it ends. */
+const HEALTHY_MILLIS = 30_000
+
+let nextId = 0
+
+/** Keeps the links for as long as the Scope lives. */
+export const makeRelayLinks = Effect.fnUntraced(function* (options: RelayLinksOptions) {
+  const { offers } = options
+  const links = yield* SubscriptionRef.make<ReadonlyArray<RelayLink>>([])
+  const change = (id: number, how: (link: RelayLink) => RelayLink) =>
+    SubscriptionRef.update(links, (all) => all.map((link) => (link.id === id ? how(link) : link)))
+
+  const dial = Effect.fnUntraced(function* ({ addresses, serverCertificate }: RelayOffer) {
+    const resolved = yield* Effect.forEach(
+      addresses,
+      ({ host, port }) =>
+        resolve(host).pipe(
+          Effect.map((hosts) => hosts.map((host) => ({ host, port }))),
+          Effect.orElseSucceed(() => [])
+        ),
+      { concurrency: "unbounded" }
+    )
+    const unique = new Map(resolved.flat().map((address) => [SocketAddress.format(address), address]))
+    if (unique.size === 0) return yield* Effect.fail("none of its addresses can be resolved")
+    const { endpoint, identity, handshakeTimeout: timeout } = options
+    const trust = Trust.pinned(serverCertificate)
+    const dials = [...unique.values()].map((address) =>
+      endpoint.dial({ address, protocols: Alpn.relay, identity, trust, timeout })
+    )
+    return yield* race(dials, STAGGER).pipe(
+      Effect.mapError((errors) => errors.map(({ message }) => message).join("; "))
+    )
+  })
+
+  const hello = Effect.fnUntraced(function* (connection: Connection, { authentication }: RelayOffer) {
+    const messages = { width: frameWidth("relay", connection.protocol), limit: MAX_STRANGER_MESSAGE_BYTES }
+    const { metadata, buildVersion } = options
+    const stream = yield* connection.open
+    yield* send(stream, Hello.authenticateRequest, { authentication, metadata, buildVersion }, messages)
+    const answer = yield* receiveWithin(stream, Hello.authenticateResponse, messages, HELLO_DEADLINE)
+    stream.end().resume()
+    if (answer._tag === "Refused") return yield* Effect.fail(`${answer.message} (code ${answer.code})`)
+    return messages
+  })
+
+  /** Asks for signs of life, and ends the link when there are none. */
+  const watch = Effect.fnUntraced(function* ({ id, connection, roundTripMillis }: RelayLink) {
+    let last = roundTripMillis
+    let missed = 0
+    while (missed < MISSES_UNTIL_LOST) {
+      yield* Effect.sleep(PROBE_EVERY)
+      const answer = yield* connection.probe.pipe(
+        Effect.timeoutOption(Math.max(MIN_PROBE_MILLIS, 4 * last)),
+        Effect.orElseSucceed(() => Option.none<number>())
+      )
+      if (Option.isSome(answer)) {
+        missed = 0
+        last += (answer.value - last) / 8
+        const roundTripMillis = last
+        yield* change(id, (link) => ({ ...link, state: "Open", roundTripMillis }))
+      } else {
+        missed++
+        yield* change(id, (link) => ({ ...link, state: "Suspect" }))
+      }
+    }
+    yield* connection.close(ErrorCode.RelayKeepaliveClosed, "no sign of life")
+  })
+
+  /** One link from dialing to its end. Fails with why it never began. */
+  const runLink = Effect.fnUntraced(function* (offer: RelayOffer) {
+    const connection = yield* dial(offer)
+    const messages = yield* hello(connection, offer).pipe(
+      Effect.mapError((error) => (typeof error === "string" ? error : error.message))
+    )
+    const roundTripMillis = connection.traffic().roundTripMillis ?? 0
+    const link: RelayLink = { id: nextId++, relayId: offer.id, connection, messages, state: "Open", roundTripMillis }
+    const labels = { link: link.id, address: SocketAddress.format(connection.remoteAddress()) }
+    yield* Effect.acquireRelease(
+      SubscriptionRef.update(links, (all) => [...all, link]),
+      () => SubscriptionRef.update(links, (all) => all.filter(({ id }) => id !== link.id))
+    )
+    yield* Effect.annotateLogs(Effect.logInfo("relay.online"), { ...labels, rttMillis: Math.round(roundTripMillis) })
+    const ended = yield* Effect.raceAllFirst([
+      connection.closed,
+      Effect.andThen(options.onLink(link), connection.closed),
+      Effect.andThen(watch(link), connection.closed)
+    ])
+    yield* Effect.annotateLogs(Effect.logInfo("relay.lost"), { ...labels, reason: ended.message })
+  }, Effect.scoped)
+
+  /** Ends when control offers the relay with other addresses or keys, or not at all. */
+  const offeredAnew = (offer: RelayOffer) =>
+    SubscriptionRef.changes(offers).pipe(
+      Stream.filter((all) => {
+        const now = all.find(({ id }) => id === offer.id)
+        return now === undefined || !sameOffer(now, offer)
+      }),
+      Stream.runHead
+    )
+
+  const running = new Set<string>()
+  const runRelay = Effect.fnUntraced(function* (id: string) {
+    let wait = backoff()
+    let lastLogged: string | undefined
+    while (true) {
+      const offer = SubscriptionRef.getUnsafe(offers).find((offer) => offer.id === id)
+      if (offer === undefined) break
+      const startedAt = yield* Clock.currentTimeMillis
+      const failed = yield* runLink(offer).pipe(
+        Effect.as(undefined),
+        Effect.catch((error) => Effect.succeed(error))
+      )
+      if (failed !== undefined) {
+        yield* (failed === lastLogged ? Effect.logDebug : Effect.logInfo)("relay.unreachable").pipe(
+          Effect.annotateLogs({ reason: failed })
+        )
+      } else if ((yield* Clock.currentTimeMillis) - startedAt > HEALTHY_MILLIS) wait = backoff()
+      lastLogged = failed
+      const anew = yield* Effect.raceFirst(Effect.as(wait, false), Effect.as(offeredAnew(offer), true))
+      if (anew) wait = backoff()
+    }
+    running.delete(id)
+  })
+
+  const fibers = yield* FiberMap.make<string>()
+  const start = ({ id }: RelayOffer) => {
+    if (running.has(id)) return Effect.void
+    running.add(id)
+    const relay = runRelay(id).pipe(
+      Effect.tapCause((cause) => Effect.logDebug("relay link ended", cause)),
+      Effect.annotateLogs({ relay: id })
+    )
+    return FiberMap.run(fibers, id, relay)
+  }
+  yield* SubscriptionRef.changes(offers).pipe(
+    Stream.runForEach((all) => Effect.forEach(all, start, { discard: true })),
+    Effect.tapCause((cause) => Effect.logDebug("list of relays ended", cause)),
+    Effect.forkScoped
+  )
+  const doubted = (id: number) => change(id, (link) => ({ ...link, state: "Suspect" }))
+  return { links, doubted } satisfies RelayLinks
+})
+
+const sameOffer = (a: RelayOffer, b: RelayOffer): boolean =>
+  Buffer.from(a.authentication).equals(b.authentication) &&
+  Buffer.from(a.serverCertificate).equals(b.serverCertificate) &&
+  JSON.stringify(a.addresses) === JSON.stringify(b.addresses)

@@ -1,0 +1,351 @@
+/**
+ * The relay as a role: it registers at a control server, lets in whom control vouches for, and joins the streams of
+ * sources with streams that it opens to destinations. What the two say to each other it passes on as bytes.
+ *
+ * A link belongs to one endpoint of one client. Nothing of a link, whatever it says, touches another one.
+ */
+import type { Duplex } from "node:stream"
+import { Duration, Effect, FiberSet, type Redacted, Scope } from "effect"
+import { certificateKey } from "../../certs/certificateKey.ts"
+import { issueServer } from "../../certs/issue.ts"
+import { realmName } from "../../certs/realmName.ts"
+import * as SocketAddress from "../../domain/SocketAddress.ts"
+import { join } from "../../internal/join.ts"
+import { Alpn, frameWidth } from "../../protocol/Alpn.ts"
+import * as Hello from "../../protocol/ClientRelay.ts"
+import { connectRequest, connectResponse } from "../../protocol/Connect.ts"
+import { ErrorCode } from "../../protocol/ErrorCode.ts"
+import { MAX_STRANGER_MESSAGE_BYTES } from "../../protocol/Frame.ts"
+import {
+  decode,
+  type MessageOptions,
+  receiveFrame,
+  receiveFrameWithin,
+  receiveWithin,
+  send,
+  sendFrame
+} from "../../protocol/MessageStream.ts"
+import type { ClientAuthentication } from "../../protocol/RelayControl.ts"
+import { CROWDED, makeReception, turnAway } from "../../transport/Reception.ts"
+import { type Connection, type Endpoint, serve, Transport, type TransportStream } from "../../transport/Transport.ts"
+import { Trust } from "../../transport/Trust.ts"
+import { makeRegistration, type RegistrationOptions } from "./Registration.ts"
+import * as Switchboard from "./Switchboard.ts"
+import { makeRate, type Rate, throttle } from "./throttle.ts"
+
+export interface RelayIngress {
+  readonly address: SocketAddress.SocketAddress
+  /** Where clients are told to find it; port 0 stands for the one that is bound. */
+  readonly advertised: ReadonlyArray<SocketAddress.SocketAddress>
+}
+
+/** What one client may take up. Undefined: no limit. */
+export interface RelayLimits {
+  /** Streams of one link at a time. */
+  readonly streamsPerLink?: number | undefined
+  /** Links from one IP address. */
+  readonly linksPerAddress?: number | undefined
+  /** For all streams of one link together, in each direction. */
+  readonly bytesPerSecondPerLink?: number | undefined
+}
+
+export interface RelayServerOptions
+  extends Omit<RegistrationOptions, "connect" | "addresses" | "serverCertificate" | "token"> {
+  readonly token: Redacted.Redacted<string>
+  readonly ingresses: ReadonlyArray<RelayIngress>
+  readonly limits: RelayLimits
+  /** Reaches the control server, from the sockets of the relay. */
+  readonly connect: (endpoints: ReadonlyArray<Endpoint>) => RegistrationOptions["connect"]
+}
+
+const HELLO_DEADLINE = Duration.seconds(5)
+const REQUEST_DEADLINE = Duration.seconds(5)
+/** For all destinations that are asked for one stream; sources give up earlier. */
+const SEARCH_DEADLINE = Duration.seconds(30)
+/** A destination that has not answered after this time and two round trips is asked for a sign of life. */
+const GRACE_MILLIS = 100
+const MIN_PROBE_MILLIS = 1_000
+
+/** Anybody may connect with a certificate of his own making: until his hello he may send us this much, and no more. */
+const MAX_STRANGER_BYTES = 256 * 1024
+const LOOK_AT_STRANGERS_EVERY = Duration.millis(100)
+
+interface Link extends Switchboard.DestinationLink {
+  readonly client: ClientAuthentication
+  readonly connection: Connection
+  readonly messages: MessageOptions
+  /** Streams that it takes part in. */
+  streams: number
+  /** A stream that it was asked for was not answered. */
+  silent: boolean
+  /** For what comes from it and goes to it; undefined without a limit. */
+  readonly rates: { readonly in: Rate; readonly out: Rate } | undefined
+}
+
+interface NotTaken {
+  readonly _tag: "NotTaken"
+  readonly message: string
+}
+
+const notTaken = (message: string): NotTaken => ({ _tag: "NotTaken", message })
+
+/** Starts a relay in the current Scope: the addresses it listens on, and an Effect that ends when it cannot go on. */
+export const startRelay = Effect.fnUntraced(function* (options: RelayServerOptions) {
+  const { limits } = options
+  const transport = yield* Transport
+  const identity = yield* issueServer([realmName("reserve.relay")])
+  const reception = makeReception()
+  const linksOf = new Map<string, number>()
+  let board: Switchboard.Switchboard<Link> = new Map()
+  let nextKey = 0
+
+  const endpoints = yield* Effect.forEach(options.ingresses, ({ address }) => transport.bind({ address }))
+  const addresses = options.ingresses.flatMap(({ advertised }, at) =>
+    advertised.map(({ host, port }) => ({ host, port: port === 0 ? endpoints[at]!.address.port : port }))
+  )
+  const registration = makeRegistration({
+    ...options,
+    connect: options.connect(endpoints),
+    addresses,
+    serverCertificate: identity.leaf.raw
+  })
+
+  // ── hello ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** Counts the links of an address while the Scope lives. */
+  const admitLink = ({ host }: SocketAddress.SocketAddress) =>
+    Effect.acquireRelease(
+      Effect.sync(() => {
+        const count = (linksOf.get(host) ?? 0) + 1
+        linksOf.set(host, count)
+        return limits.linksPerAddress === undefined || count <= limits.linksPerAddress
+      }),
+      () =>
+        Effect.sync(() => {
+          const count = linksOf.get(host)! - 1
+          if (count === 0) linksOf.delete(host)
+          else linksOf.set(host, count)
+        })
+    )
+
+  const refuse = (connection: Connection, message: string, answer?: Effect.Effect<unknown, unknown>) =>
+    Effect.as(
+      turnAway(connection, { event: "link.refused", code: ErrorCode.AuthenticationFailed, message }, answer),
+      undefined
+    )
+
+  const hello = Effect.fnUntraced(function* (connection: Connection) {
+    if (!(yield* reception.admit(connection))) return yield* refuse(connection, CROWDED)
+    const messages = { width: frameWidth("relay", connection.protocol), limit: MAX_STRANGER_MESSAGE_BYTES }
+    const stream = yield* connection.accept.pipe(Effect.timeout(HELLO_DEADLINE))
+    const answer = (response: Hello.AuthenticateResponse) =>
+      send(stream, Hello.authenticateResponse, response, messages).pipe(
+        Effect.andThen(Effect.sync(() => stream.end().resume()))
+      )
+    const refused = (message: string) =>
+      refuse(connection, message, answer({ _tag: "Refused", code: ErrorCode.AuthenticationFailed, message }))
+    const received = yield* Effect.result(receiveWithin(stream, Hello.authenticateRequest, messages, HELLO_DEADLINE))
+    if (received._tag === "Failure") return yield* refused(received.failure.message)
+    const client = registration.open(received.success.authentication)
+    if (client === undefined) return yield* refused("the control server of this relay did not make the authentication")
+    const shown = connection.peerCertificate && certificateKey(connection.peerCertificate)
+    if (shown !== client.certificateKey) return yield* refused("the authentication is for another certificate")
+    return { client, messages, accepted: answer({ _tag: "Accepted" }), refused }
+  }, Effect.scoped)
+
+  /** Ends when a stranger sends more than a hello needs. */
+  const flooded = Effect.fnUntraced(function* (connection: Connection) {
+    while (connection.traffic().bytesReceived < MAX_STRANGER_BYTES) yield* Effect.sleep(LOOK_AT_STRANGERS_EVERY)
+    return yield* refuse(connection, "too much was sent before the hello")
+  })
+
+  // ── streams ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** Fails when the link itself does not answer, whatever its service does. */
+  const silence = Effect.fnUntraced(function* (link: Link) {
+    const roundTripMillis = link.connection.traffic().roundTripMillis ?? 0
+    yield* Effect.sleep(GRACE_MILLIS + 2 * roundTripMillis)
+    yield* link.connection.probe.pipe(
+      Effect.timeout(Math.max(MIN_PROBE_MILLIS, 4 * roundTripMillis)),
+      Effect.mapError(() => {
+        link.silent = true
+        return notTaken("it does not answer")
+      })
+    )
+    return yield* Effect.never
+  })
+
+  /** Asks one destination: a stream in the caller's Scope with the bytes of its answer, or nothing left of the try. */
+  const ask = (link: Link, request: Uint8Array) =>
+    Effect.uninterruptibleMask((restore) =>
+      Effect.gen(function* () {
+        const scope = yield* Scope.fork(yield* Effect.scope)
+        const exchange = Effect.gen(function* () {
+          const stream = yield* Effect.acquireRelease(
+            link.connection.open,
+            (stream) => Effect.sync(() => stream.destroy()),
+            { interruptible: true }
+          )
+          yield* sendFrame(stream, request, link.messages)
+          const response = yield* receiveFrame(stream, link.messages)
+          link.silent = false
+          const answer = yield* decode(connectResponse, response)
+          if (answer._tag === "Connected") return { stream, response }
+          return yield* Effect.fail(
+            notTaken(answer._tag === "Refused" ? `${answer.message} (code ${answer.code})` : "not a connect answer")
+          )
+        }).pipe(Effect.mapError((error) => (error._tag === "NotTaken" ? error : notTaken(error.message))))
+        const exit = yield* Effect.raceFirst(exchange, silence(link)).pipe(
+          Effect.provideService(Scope.Scope, scope),
+          restore,
+          Effect.exit
+        )
+        if (exit._tag === "Failure") yield* Scope.close(scope, exit)
+        return yield* exit
+      })
+    )
+
+  /** One stream of a source: finds a destination for it, and carries its bytes. */
+  const serveStream = Effect.fnUntraced(function* (link: Link, stream: TransportStream) {
+    const { messages, endpoint } = link
+    const refuseStream = (code: ErrorCode, message: string) =>
+      send(stream, connectResponse, { _tag: "Refused", code, message }, messages)
+    const request = yield* receiveFrameWithin(stream, messages, REQUEST_DEADLINE)
+    const wish = yield* Effect.result(decode(connectRequest, request))
+    if (wish._tag === "Failure") return yield* refuseStream(ErrorCode.RequestUnknown, wish.failure.message)
+    if (wish.success._tag !== "Connect") {
+      return yield* refuseStream(ErrorCode.RequestUnknown, "a relay serves connect requests only")
+    }
+    if (limits.streamsPerLink !== undefined && link.streams > limits.streamsPerLink) {
+      const message = `the relay carries at most ${limits.streamsPerLink} streams of one client at a time`
+      return yield* refuseStream(ErrorCode.DestinationDialFailed, message)
+    }
+    const candidates = Switchboard.candidates(
+      board.get(endpoint) ?? [],
+      wish.success.destinationKey,
+      ({ silent, connection }) => ({ silent, roundTripMillis: connection.traffic().roundTripMillis })
+    )
+    if (candidates.length === 0) {
+      return yield* refuseStream(ErrorCode.DestinationNotFound, `no such destination of ${endpoint} is at the relay`)
+    }
+    const causes: Array<string> = []
+    const search = Effect.gen(function* () {
+      for (const candidate of candidates) {
+        const result = yield* Effect.result(ask(candidate, request))
+        if (result._tag === "Success") return { ...result.success, candidate }
+        causes.push(result.failure.message)
+      }
+      return undefined
+    }).pipe(Effect.timeoutOrElse({ duration: SEARCH_DEADLINE, orElse: () => Effect.undefined }))
+    const found = yield* Effect.raceFirst(search, gone(stream))
+    if (found === undefined) return yield* refuseStream(ErrorCode.DestinationDialFailed, causes.join("; "))
+    const { candidate } = found
+    candidate.streams++
+    yield* sendFrame(stream, found.response, messages).pipe(
+      Effect.andThen(join(limited(link, stream), limited(candidate, found.stream))),
+      Effect.ensuring(
+        Effect.sync(() => {
+          candidate.streams--
+        })
+      )
+    )
+  }, Effect.scoped)
+
+  // ── links ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  const serveSource = Effect.fnUntraced(function* (link: Link) {
+    const streams = yield* FiberSet.make<void, never>()
+    while (true) {
+      const stream = yield* link.connection.accept
+      link.streams++
+      yield* FiberSet.run(
+        streams,
+        serveStream(link, stream).pipe(
+          Effect.tapCause((cause) => Effect.logDebug("stream ended", cause)),
+          Effect.ignoreCause,
+          Effect.ensuring(
+            Effect.sync(() => {
+              link.streams--
+              if (!stream.destroyed) stream.end().resume()
+            })
+          )
+        )
+      )
+    }
+  }, Effect.scoped)
+
+  /** A destination opens no streams: what comes is refused. */
+  const serveDestination = Effect.fnUntraced(function* (link: Link) {
+    yield* Effect.acquireRelease(
+      Effect.sync(() => {
+        board = Switchboard.joined(board, link)
+      }),
+      () =>
+        Effect.sync(() => {
+          board = Switchboard.left(board, link)
+        })
+    )
+    return yield* link.connection.accept.pipe(
+      Effect.tap((stream) => Effect.sync(() => stream.destroy())),
+      Effect.forever
+    )
+  }, Effect.scoped)
+
+  const handle = Effect.fnUntraced(
+    function* (connection: Connection) {
+      const guest = yield* Effect.raceFirst(hello(connection), flooded(connection))
+      if (guest === undefined) return
+      const { client, messages, accepted, refused } = guest
+      if (!(yield* admitLink(connection.remoteAddress()))) {
+        yield* refused(`the relay takes at most ${limits.linksPerAddress} links from one address`)
+        return
+      }
+      yield* accepted
+      const { endpoint, role } = client
+      const link: Link = {
+        key: nextKey++,
+        endpoint,
+        certificateKey: client.certificateKey,
+        client,
+        connection,
+        messages,
+        streams: 0,
+        silent: false,
+        rates: limits.bytesPerSecondPerLink === undefined ? undefined : makeRates(limits.bytesPerSecondPerLink)
+      }
+      const labels = { endpoint, role, link: link.key, address: SocketAddress.format(connection.remoteAddress()) }
+      yield* Effect.annotateLogs(Effect.logInfo("link.online"), labels)
+      yield* Effect.ignore(role === "source" ? serveSource(link) : serveDestination(link))
+      const ended = yield* connection.closed
+      yield* Effect.annotateLogs(Effect.logInfo("link.lost"), { ...labels, reason: ended.message })
+    },
+    Effect.scoped,
+    Effect.catch((error) => Effect.logDebug("hello failed", error))
+  )
+
+  const serving = yield* FiberSet.make()
+  for (const endpoint of endpoints) {
+    const listener = yield* endpoint.listen({ protocols: Alpn.relay, identity, trust: Trust.expected(() => true) })
+    yield* FiberSet.run(serving, Effect.scoped(serve(listener, handle)))
+    const address = SocketAddress.format(endpoint.address)
+    yield* Effect.logInfo("relay.listening").pipe(
+      Effect.annotateLogs({ address, advertised: addresses.map(SocketAddress.format).join(", ") })
+    )
+  }
+  return { addresses: endpoints.map(({ address }) => address), run: registration.run }
+})
+
+const makeRates = (bytesPerSecond: number) => ({ in: makeRate(bytesPerSecond), out: makeRate(bytesPerSecond) })
+
+/** A stream of a link, slowed down when the link has a limit. */
+const limited = ({ rates }: Link, stream: TransportStream): Duplex =>
+  rates === undefined ? stream : throttle(stream, rates.in, rates.out)
+
+/** Ends when the source gives the stream up: then nobody waits for a destination any more. */
+const gone = (stream: TransportStream): Effect.Effect<never, NotTaken> =>
+  Effect.callback((resume) => {
+    const closed = () => resume(Effect.fail(notTaken("the source is gone")))
+    if (stream.destroyed) closed()
+    else stream.once("close", closed)
+    return Effect.sync(() => stream.off("close", closed))
+  })

@@ -1,0 +1,106 @@
+/**
+ * Bounds how fast the bytes of a link pass, in each direction: whoever took more than his share waits until it is made up
+ * for. Plain Node, and only on the way of links that have a limit.
+ */
+import { Duplex, type Readable } from "node:stream"
+
+/** How much all streams of a link may pass in one direction. */
+export interface Rate {
+  /** Milliseconds to wait before so many bytes may go on. */
+  readonly take: (bytes: number) => number
+}
+
+/** @param bytesPerSecond with at most as much at once as a tenth of a second is worth */
+export const makeRate = (bytesPerSecond: number, now: () => number = () => performance.now()): Rate => {
+  let paidUntil = now()
+  return {
+    take: (bytes) => {
+      const at = now()
+      paidUntil = Math.max(paidUntil, at - BURST_MILLIS) + (bytes * 1_000) / bytesPerSecond
+      return Math.max(0, paidUntil - at)
+    }
+  }
+}
+
+const BURST_MILLIS = 100
+
+/**
+ * The same stream, slowed down. Ends, resets and errors pass in both directions as they are.
+ *
+ * @param reading for what is read from the stream
+ * @param writing for what is written to it
+ */
+export const throttle = (inner: Duplex, reading: Rate, writing: Rate): Duplex => new Throttled(inner, reading, writing)
+
+class Throttled extends Duplex {
+  readonly #inner: Duplex
+  readonly #reading: Rate
+  readonly #writing: Rate
+  readonly #timers = new Set<NodeJS.Timeout>()
+  #wanted = false
+  /** A chunk waits for its time. */
+  #holding = false
+  /** Nothing comes after it. */
+  #over = false
+
+  constructor(inner: Duplex, reading: Rate, writing: Rate) {
+    super({ allowHalfOpen: true })
+    this.#inner = inner
+    this.#reading = reading
+    this.#writing = writing
+    inner.on("readable", () => this.#pull())
+    inner.on("end", () => {
+      this.#over = true
+      if (!this.#holding) this.push(null)
+    })
+    inner.on("error", (error) => this.destroy(error))
+    inner.on("close", () => {
+      if (!(inner.readableEnded && inner.writableFinished)) this.destroy(inner.errored ?? undefined)
+    })
+  }
+
+  override _read(): void {
+    this.#wanted = true
+    this.#pull()
+  }
+
+  override _write(chunk: Buffer, _encoding: BufferEncoding, written: (error?: Error | null) => void): void {
+    this.#after(this.#writing.take(chunk.length), () => this.#inner.write(chunk, written))
+  }
+
+  override _final(finished: (error?: Error | null) => void): void {
+    this.#inner.end(finished)
+  }
+
+  override _destroy(error: Error | null, destroyed: (error: Error | null) => void): void {
+    for (const timer of this.#timers) clearTimeout(timer)
+    this.#timers.clear()
+    if (!(this.#inner.readableEnded && this.#inner.writableFinished)) this.#inner.destroy()
+    destroyed(error)
+  }
+
+  #pull(): void {
+    if (!this.#wanted) return
+    const chunk: Buffer | null = (this.#inner as Readable).read()
+    if (chunk === null) return
+    this.#wanted = false
+    this.#holding = true
+    this.#after(this.#reading.take(chunk.length), () => {
+      this.#holding = false
+      this.push(chunk)
+      if (this.#over) this.push(null)
+    })
+  }
+
+  #after(millis: number, go: () => void): void {
+    if (millis === 0) {
+      go()
+      return
+    }
+    const timer = setTimeout(() => {
+      this.#timers.delete(timer)
+      go()
+    }, millis)
+    this.#timers.add(timer)
+  }
+}
