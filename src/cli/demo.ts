@@ -10,10 +10,14 @@ export const demo = Command.make(
     once: Flag.Boolean("once").pipe(
       Flag.withDescription("End after the download, with code 1 if anything failed"),
       Flag.withDefault(false)
+    ),
+    relay: Flag.Boolean("relay").pipe(
+      Flag.withDescription("Let no direct path open, so that the relay carries everything"),
+      Flag.withDefault(false)
     )
   },
-  ({ once }) =>
-    playDemo({ once, mebibytes: 64, command: [process.execPath, ...process.execArgv, process.argv[1]!] }).pipe(
+  ({ once, relay }) =>
+    playDemo({ once, relay, mebibytes: 64, command: [process.execPath, ...process.execArgv, process.argv[1]!] }).pipe(
       Effect.catchCause((cause) => fail(cause, false))
     )
 ).pipe(Command.withDescription("See a tunnel work: server, destination and source on this machine"))

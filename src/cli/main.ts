@@ -10,16 +10,18 @@ import { Effect, Exit } from "effect"
 import { CliConfig, CliOutput, Command, GlobalFlag } from "effect/cli"
 import * as Runtime from "effect/Runtime"
 import { client } from "./client.ts"
+import { control } from "./control.ts"
 import { demo } from "./demo.ts"
 import { ConfigFlag, clientFlags, LogFormatFlag, LogLevelFlag } from "./flags.ts"
 import { Ended, fail } from "./launch.ts"
+import { relay } from "./relay.ts"
 import { server } from "./server.ts"
 import { VERSION, version } from "./version.ts"
 
 /** `connet` with everything below it. */
 export const connet = Command.make("connet", clientFlags, client).pipe(
   Command.withDescription("Reach services across NATs: run the client, which offers destinations and opens sources"),
-  Command.withSubcommands([server, demo, version]),
+  Command.withSubcommands([server, control, relay, demo, version]),
   Command.withGlobalFlags([ConfigFlag, LogLevelFlag, LogFormatFlag])
 )
 

@@ -1,12 +1,13 @@
 /** The client as a role: one socket, one session with control, and the destinations and sources it was asked for. */
 import { type Duration, Effect, Layer, Option, type Redacted, Schedule, Stream, SubscriptionRef } from "effect"
 import { Directory } from "../directory/client/Directory.ts"
+import type { Encryption } from "../domain/Encryption.ts"
 import type { EndpointName } from "../domain/EndpointName.ts"
 import type { Route } from "../domain/Route.ts"
 import type { SocketAddress } from "../domain/SocketAddress.ts"
 import type { HostPort } from "../internal/tcp.ts"
-import { type LocalEndpoint, Peers } from "../peer/Peers.ts"
-import { type Connection, TransportEndpoint } from "../transport/Transport.ts"
+import { type Incoming, type LocalEndpoint, Peers } from "../peer/Peers.ts"
+import { TransportEndpoint } from "../transport/Transport.ts"
 import type { Trust } from "../transport/Trust.ts"
 import { tcpDestination } from "./destination/tcpDestination.ts"
 import { tcpSource } from "./source/tcpSource.ts"
@@ -16,6 +17,8 @@ export interface ClientEndpoint {
   /** The service of a destination, or where a source listens. */
   readonly address: HostPort
   readonly dialTimeout: Duration.Duration | undefined
+  /** How its relayed streams may be encrypted end to end; both ends need one in common. */
+  readonly relayEncryptions: ReadonlyArray<Encryption>
 }
 
 export interface ClientOptions {
@@ -33,7 +36,7 @@ export interface ClientOptions {
 }
 
 /** Only sources open streams: what comes in on the connection of a source is refused. */
-const refuseStreams = (connection: Connection): Effect.Effect<void> =>
+const refuseStreams = ({ connection }: Incoming): Effect.Effect<void> =>
   connection.accept.pipe(
     Effect.tap((stream) => Effect.sync(() => stream.destroy())),
     Effect.forever,
@@ -41,18 +44,18 @@ const refuseStreams = (connection: Connection): Effect.Effect<void> =>
   )
 
 const runDestination = Effect.fnUntraced(function* (name: EndpointName, options: ClientEndpoint) {
-  const { route, address, dialTimeout } = options
+  const { route, address, dialTimeout, relayEncryptions } = options
   const onConnection = tcpDestination({ name, service: address, dialTimeout })
   const endpoint = yield* Effect.flatMap(Peers, (peers) =>
-    peers.endpoint({ name, role: "destination", route, onConnection })
+    peers.endpoint({ name, role: "destination", route, relayEncryptions, onConnection })
   )
   return yield* untilRefused(endpoint)
 })
 
 const runSource = Effect.fnUntraced(function* (name: EndpointName, options: ClientEndpoint) {
-  const { route, address, dialTimeout } = options
+  const { route, address, dialTimeout, relayEncryptions } = options
   const endpoint = yield* Effect.flatMap(Peers, (peers) =>
-    peers.endpoint({ name, role: "source", route, onConnection: refuseStreams })
+    peers.endpoint({ name, role: "source", route, relayEncryptions, onConnection: refuseStreams })
   )
   yield* tcpSource(endpoint, { name, listen: address, dialTimeout })
   return yield* untilRefused(endpoint)
@@ -105,7 +108,7 @@ const supervise = <E extends { readonly message: string }, R>(
   )
 
 const layers = (options: ClientOptions) =>
-  Peers.layer({ handshakeTimeout: options.handshakeTimeout }).pipe(
+  Peers.layer(options).pipe(
     Layer.provideMerge(Directory.layer(options)),
     Layer.provide(TransportEndpoint.layer({ address: options.directAddress }))
   )

@@ -2,8 +2,8 @@
  * From a source to a destination: the best path is asked first, and the next one when it does not answer or refuses. A
  * path that is silent is told apart from a service that is slow by asking the path itself for a sign of life.
  */
+import type { Duplex } from "node:stream"
 import { Clock, Duration, Effect, Exit, Option, Scope, Stream, SubscriptionRef } from "effect"
-import { messageOptions } from "../peer/DirectLink.ts"
 import type { OpenPath } from "../peer/OpenPath.ts"
 import { type Choice, choose } from "../peer/Paths.ts"
 import { ConnectFailed, PeerError, PeerUnreachable } from "../peer/PeerError.ts"
@@ -11,11 +11,10 @@ import type { LocalEndpoint } from "../peer/Peers.ts"
 import { probeDeadline } from "../peer/RemotePeerActor.ts"
 import { connectRequest, connectResponse } from "../protocol/Connect.ts"
 import { receive, send } from "../protocol/MessageStream.ts"
-import type { TransportStream } from "../transport/Transport.ts"
 
 export interface Connected {
   /** User bytes, both ways. Destroyed with the Scope, if it is not over by then. */
-  readonly stream: TransportStream
+  readonly stream: Duplex
   readonly path: OpenPath
 }
 
@@ -56,13 +55,21 @@ export const makeDialer = (endpoint: LocalEndpoint, dialTimeout: Duration.Durati
 
   const ask = (path: OpenPath) =>
     Effect.gen(function* () {
-      const messages = messageOptions(path.connection)
+      const { messages, destinationKey } = path
       const stream = yield* Effect.acquireRelease(path.open, (stream) => Effect.sync(() => stream.destroy()), {
         interruptible: true
       })
-      yield* send(stream, connectRequest, { _tag: "Connect", encryptions: [] }, messages)
+      // A direct link is encrypted itself.
+      const offer = destinationKey === undefined ? undefined : yield* endpoint.encryption.offer
+      const wish =
+        offer === undefined || destinationKey === undefined ? { encryptions: [] } : { ...offer.request, destinationKey }
+      yield* send(stream, connectRequest, { _tag: "Connect", ...wish }, messages)
       const answer = yield* receive(stream, connectResponse, messages)
-      if (answer._tag === "Connected") return stream
+      if (answer._tag === "Connected") {
+        return offer === undefined
+          ? { stream, encryption: undefined }
+          : { stream: yield* offer.secure(stream, answer), encryption: answer.encryption }
+      }
       const message =
         answer._tag === "Refused" ? `${answer.message} (code ${answer.code})` : "the answer is not a connect answer"
       return yield* Effect.fail<NotTaken>({ _tag: "NotTaken", message })
@@ -124,9 +131,14 @@ export const makeDialer = (endpoint: LocalEndpoint, dialTimeout: Duration.Durati
         tried.set(path.id, undefined)
         const result = yield* Effect.result(attempt(path, tried))
         if (result._tag === "Success") {
-          if (path.id !== last) yield* Effect.annotateLogs(Effect.logInfo("path.selected"), explain(endpoint, choice))
+          const { stream, encryption } = result.success
+          if (path.id !== last) {
+            yield* Effect.logInfo("path.selected").pipe(
+              Effect.annotateLogs({ ...explain(endpoint, choice), ...(encryption !== undefined && { encryption }) })
+            )
+          }
           last = path.id
-          return { stream: result.success, path } satisfies Connected
+          return { stream, path } satisfies Connected
         }
         tried.set(path.id, result.failure)
         causes.push(`${path.address}: ${result.failure.message}`)
@@ -171,6 +183,7 @@ const explain = (endpoint: LocalEndpoint, { order, reason }: Choice<OpenPath>) =
     peer: path!.peerId,
     path: path!.id,
     address: path!.address,
+    direction: path!.direction,
     rttMillis: rounded(path!.roundTripMillis),
     reason,
     ...(others.length > 0 && { refused: others.map(told).join(", ") })

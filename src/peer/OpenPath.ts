@@ -1,12 +1,19 @@
 /** A path with the connection behind it, and a count of the streams that we opened on it. */
 import { Duration, Effect, Option } from "effect"
 import * as SocketAddress from "../domain/SocketAddress.ts"
+import type { MessageOptions } from "../protocol/MessageStream.ts"
+import type { RelayLink } from "../relay/client/RelayLinks.ts"
 import type { Connection, TransportStream } from "../transport/Transport.ts"
 import type { TransportError } from "../transport/TransportError.ts"
+import { messageOptions } from "./DirectLink.ts"
 import type { Direction, Path } from "./Paths.ts"
 
 export interface OpenPath extends Path {
   readonly connection: Connection
+  /** How messages go on its streams. */
+  readonly messages: MessageOptions
+  /** Through a relay: the key of the certificate by which the relay knows the destination. */
+  readonly destinationKey: string | undefined
   /** Opens a stream on the connection, counted until it is closed. */
   readonly open: Effect.Effect<TransportStream, TransportError>
   /** How many streams of ours are open. */
@@ -19,6 +26,21 @@ export interface OpenPath extends Path {
 const FIRST_SAMPLE = Duration.seconds(2)
 
 let nextId = 0
+
+/** Streams that we open on a connection, counted. */
+const countedStreams = (connection: Connection) => {
+  let streams = 0
+  const count = (stream: TransportStream) => {
+    streams++
+    stream.once("close", () => {
+      streams--
+    })
+  }
+  return {
+    open: Effect.tap(connection.open, (stream) => Effect.sync(() => count(stream))),
+    streams: () => streams
+  }
+}
 
 /** Makes a path of a connection that has passed its check. */
 export const openPath = Effect.fnUntraced(function* (options: {
@@ -36,13 +58,6 @@ export const openPath = Effect.fnUntraced(function* (options: {
       Effect.orElseSucceed(() => Option.none<number>()),
       Effect.map(Option.getOrElse(() => Duration.toMillis(FIRST_SAMPLE)))
     ))
-  let streams = 0
-  const count = (stream: TransportStream) => {
-    streams++
-    stream.once("close", () => {
-      streams--
-    })
-  }
   const id = nextId++
   const path: OpenPath = {
     id,
@@ -52,9 +67,35 @@ export const openPath = Effect.fnUntraced(function* (options: {
     state: "Open",
     roundTripMillis,
     connection,
-    open: Effect.tap(connection.open, (stream) => Effect.sync(() => count(stream))),
-    streams: () => streams,
+    messages: messageOptions(connection),
+    destinationKey: undefined,
+    ...countedStreams(connection),
     doubted: options.doubted(id)
   }
   return path
 })
+
+/** Makes a path to a peer of a relay link. */
+export const relayedPath = (options: {
+  readonly peerId: string
+  readonly link: RelayLink
+  readonly destinationKey: string
+  readonly doubted: Effect.Effect<void>
+}): OpenPath => {
+  const { peerId, link, destinationKey, doubted } = options
+  const { connection, messages, state, roundTripMillis } = link
+  const address = SocketAddress.format(connection.remoteAddress())
+  return {
+    id: nextId++,
+    peerId,
+    direction: "relay",
+    address,
+    state,
+    roundTripMillis,
+    connection,
+    messages,
+    destinationKey,
+    ...countedStreams(connection),
+    doubted
+  }
+}

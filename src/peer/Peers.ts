@@ -11,30 +11,48 @@ import { issueClient, issueServer } from "../certs/issue.ts"
 import { realmName } from "../certs/realmName.ts"
 import { Directory } from "../directory/client/Directory.ts"
 import type { DirectoryError } from "../directory/DirectoryError.ts"
+import type { Encryption } from "../domain/Encryption.ts"
 import type { EndpointName } from "../domain/EndpointName.ts"
 import type { Role } from "../domain/Role.ts"
-import { allowsDirect, type Route } from "../domain/Route.ts"
+import { allowsDirect, allowsRelay, type Route } from "../domain/Route.ts"
 import { format, type SocketAddress } from "../domain/SocketAddress.ts"
 import { Alpn } from "../protocol/Alpn.ts"
 import type { Peer, RemotePeer } from "../protocol/ClientControl.ts"
 import { ErrorCode } from "../protocol/ErrorCode.ts"
+import type { MessageOptions } from "../protocol/MessageStream.ts"
+import { makeRelayLinks, type RelayLink } from "../relay/client/RelayLinks.ts"
 import { type Connection, serve, TransportEndpoint } from "../transport/Transport.ts"
 import { Trust } from "../transport/Trust.ts"
+import { messageOptions } from "./DirectLink.ts"
+import { makeRelayEncryption, type RelayEncryption } from "./encryption/RelayEncryption.ts"
 import { localCandidates, localInterfaces } from "./localCandidates.ts"
-import type { OpenPath } from "./OpenPath.ts"
+import { type OpenPath, relayedPath } from "./OpenPath.ts"
 import { makeRemotePeerActor, type RemotePeerActor } from "./RemotePeerActor.ts"
 
 export interface EndpointOptions {
   readonly name: EndpointName
   readonly role: Role
   readonly route: Route
+  /** How its relayed streams may be encrypted end to end. */
+  readonly relayEncryptions: ReadonlyArray<Encryption>
   /** Takes care of the streams that come in on a connection of this endpoint, until it ends. */
-  readonly onConnection: (connection: Connection) => Effect.Effect<void>
+  readonly onConnection: (incoming: Incoming) => Effect.Effect<void>
+}
+
+/** A connection on which streams of an endpoint come in. */
+export interface Incoming {
+  readonly connection: Connection
+  /** How messages go on its streams. */
+  readonly messages: MessageOptions
+  /** Through a relay: what keeps the relay from reading. */
+  readonly encryption: RelayEncryption | undefined
 }
 
 /** One of our endpoints, announced and connected to whoever announces its other side. */
 export interface LocalEndpoint {
   readonly name: EndpointName
+  /** For streams on relayed paths. */
+  readonly encryption: RelayEncryption
   /** Every path to every remote peer. */
   readonly paths: SubscriptionRef.SubscriptionRef<ReadonlyArray<OpenPath>>
   /** Who announces the other side; undefined until control has answered. */
@@ -55,6 +73,9 @@ export class Peers extends Context.Service<
 
 export interface PeersOptions {
   readonly handshakeTimeout: Duration.Duration
+  /** Free text that relays see. */
+  readonly metadata: string
+  readonly buildVersion: string
 }
 
 /** How often the addresses of this host are looked at. */
@@ -117,25 +138,75 @@ const make = Effect.fnUntraced(function* (options: PeersOptions) {
       directs: [],
       serverCertificate: server.leaf.raw,
       clientCertificate: identity.leaf.raw,
-      relayIds: []
+      relayIds: [],
+      dhxcpEndRecord: true
     })
+    const announced = (change: Partial<Peer>) => SubscriptionRef.update(peer, (before) => ({ ...before, ...change }))
     if (allowsDirect(route)) {
-      const update = Effect.fnUntraced(function* (now: ReadonlyArray<SocketAddress>) {
-        const announced = yield* SubscriptionRef.get(peer)
-        if (announced.directs !== now) yield* SubscriptionRef.set(peer, { ...announced, directs: now })
-      })
-      yield* update(yield* SubscriptionRef.get(directs))
+      yield* announced({ directs: yield* SubscriptionRef.get(directs) })
       yield* SubscriptionRef.changes(directs).pipe(
-        Stream.runForEach(update),
+        Stream.drop(1),
+        Stream.runForEach((directs) => announced({ directs })),
         Effect.tapCause((cause) => Effect.logDebug("candidate watch ended", cause)),
         Effect.forkScoped
       )
     }
     const { peers, refused } = yield* directory.announce({ endpoint: name, role, peer })
+    const encryption = makeRelayEncryption({
+      encryptions: local.relayEncryptions,
+      serverIdentity: server,
+      clientIdentity: identity,
+      peers: () => SubscriptionRef.getUnsafe(peers) ?? []
+    })
 
     const paths = yield* SubscriptionRef.make<ReadonlyArray<OpenPath>>([])
     const pathsOf = new Map<RemotePeerActor, ReadonlyArray<OpenPath>>()
-    const publish = Effect.suspend(() => SubscriptionRef.set(paths, [...pathsOf.values()].flat()))
+    let relayed: ReadonlyArray<OpenPath> = []
+    const publish = Effect.suspend(() => SubscriptionRef.set(paths, [...[...pathsOf.values()].flat(), ...relayed]))
+
+    if (allowsRelay(route)) {
+      const offers = yield* directory.relays({ endpoint: name, role, clientCertificate: identity.leaf.raw })
+      const { links, doubted } = yield* makeRelayLinks({
+        ...options,
+        endpoint,
+        identity,
+        offers,
+        onLink: ({ connection, messages }) => local.onConnection({ connection, messages, encryption })
+      }).pipe(Effect.annotateLogs({ endpoint: name, role }))
+      yield* SubscriptionRef.changes(links).pipe(
+        Stream.map((links) => [...new Set(links.map(({ relayId }) => relayId))].sort()),
+        Stream.changesWith((a, b) => a.join() === b.join()),
+        Stream.runForEach((relayIds) => announced({ relayIds })),
+        Effect.tapCause((cause) => Effect.logDebug("relay watch ended", cause)),
+        Effect.forkScoped
+      )
+      /** A path is the same one for as long as its link and its peer are. */
+      let known = new Map<string, OpenPath>()
+      const onRelays = Effect.fnUntraced(function* ([links, peers]: readonly [
+        ReadonlyArray<RelayLink>,
+        ReadonlyArray<RemotePeer> | undefined
+      ]) {
+        const now = new Map<string, OpenPath>()
+        for (const link of links) {
+          for (const remote of peers ?? []) {
+            if (!remote.peer.relayIds.includes(link.relayId)) continue
+            const key = `${link.id} ${keyOf(remote)}`
+            const destinationKey = certificateKey(remote.peer.clientCertificate)
+            const path =
+              known.get(key) ?? relayedPath({ peerId: remote.id, link, destinationKey, doubted: doubted(link.id) })
+            now.set(key, { ...path, state: link.state, roundTripMillis: link.roundTripMillis })
+          }
+        }
+        known = now
+        relayed = [...now.values()]
+        yield* publish
+      })
+      yield* Stream.zipLatest(SubscriptionRef.changes(links), SubscriptionRef.changes(peers)).pipe(
+        Stream.runForEach(onRelays),
+        Effect.tapCause((cause) => Effect.logDebug("relayed paths ended", cause)),
+        Effect.forkScoped
+      )
+    }
     const remotes = yield* FiberMap.make<string>()
     /** By certificates: who shows others is somebody else, and who shows the same is not, whatever control calls him. */
     const actors = new Map<string, RemotePeerActor>()
@@ -149,7 +220,8 @@ const make = Effect.fnUntraced(function* (options: PeersOptions) {
         endpoint,
         identity,
         handshakeTimeout: options.handshakeTimeout,
-        onConnection: local.onConnection,
+        onConnection: (connection) =>
+          local.onConnection({ connection, messages: messageOptions(connection), encryption: undefined }),
         onPaths: (own) => {
           pathsOf.set(actor, own)
           return publish
@@ -205,7 +277,7 @@ const make = Effect.fnUntraced(function* (options: PeersOptions) {
       Effect.tapCause((cause) => Effect.logDebug("list of peers ended", cause)),
       Effect.forkScoped
     )
-    return { name, paths, peers, refused } satisfies LocalEndpoint
+    return { name, encryption, paths, peers, refused } satisfies LocalEndpoint
   })
 
   return Peers.of({ endpoint: open })

@@ -99,10 +99,12 @@ export const works = (port: number, logs: () => string) =>
 export const stageFor = Effect.fnUntraced(function* (servicePort: number) {
   const authority = yield* makeAuthority()
   const identity = yield* authority.issueServer(["localhost"])
-  const ports = { server: yield* udpPort(false), service: servicePort, source: yield* tcpPort }
+  const [server, relay, source] = [yield* udpPort(false), yield* udpPort(false), yield* tcpPort]
+  const ports = { server, relay, service: servicePort, source }
   const own = (name: string) =>
     example(name)
       .replaceAll("19190", String(ports.server))
+      .replaceAll("19191", String(ports.relay))
       .replaceAll("8080", String(ports.service))
       .replaceAll("9090", String(ports.source))
   const path = yield* folder({

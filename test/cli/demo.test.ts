@@ -8,6 +8,7 @@ import { startRole } from "../../src/cli/demo/Role.ts"
 import { temporaryFolder } from "../../src/cli/demo/Stage.ts"
 
 const BIN = join(import.meta.dirname, "..", "..", "src", "bin.ts")
+const command: [string, string] = [process.execPath, BIN]
 
 /** Runs an effect with what it prints kept in a list. */
 const printed = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
@@ -23,8 +24,19 @@ describe("the demo", () => {
     "downloads through a tunnel of three processes, and tells who met whom",
     () =>
       Effect.gen(function* () {
-        const story = yield* printed(playDemo({ once: true, mebibytes: 4, command: [process.execPath, BIN] }))
+        const story = yield* printed(playDemo({ once: true, relay: false, mebibytes: 4, command }))
         assert.match(story, /met +the source met the destination at \S+:\d+, directly over QUIC, round trip/)
+        assert.match(story, /download +4 MiB in \d+\.\d\d s, \d+ Mbit\/s, SHA-256 equal/)
+      }).pipe(Effect.provide(NodeServices.layer)),
+    60_000
+  )
+
+  it.live(
+    "downloads through the relay when there is no direct path, and tells that it can read nothing",
+    () =>
+      Effect.gen(function* () {
+        const story = yield* printed(playDemo({ once: true, relay: true, mebibytes: 4, command }))
+        assert.match(story, /met +the relay at \S+:\d+ carries everything and can read nothing: end to end it is tls/)
         assert.match(story, /download +4 MiB in \d+\.\d\d s, \d+ Mbit\/s, SHA-256 equal/)
       }).pipe(Effect.provide(NodeServices.layer)),
     60_000

@@ -84,7 +84,8 @@ export const makeWorld = Effect.fnUntraced(function* (transport: Layer.Layer<Tra
     const option = (port: number): ClientEndpoint => ({
       route: "any",
       address: { host: "127.0.0.1", port },
-      dialTimeout: endpoints.dialTimeout
+      dialTimeout: endpoints.dialTimeout,
+      relayEncryptions: ["tls", "dhxcp"]
     })
     const named = (names: ReadonlyArray<readonly [string, number]>) =>
       new Map(names.map(([name, port]) => [name as EndpointName, option(port)]))

@@ -11,6 +11,7 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { Effect, Redacted } from "effect"
 import { makeAuthority } from "../../certs/Authority.ts"
+import type { Route } from "../../domain/Route.ts"
 
 export interface Stage {
   /** The configuration files of the three roles. */
@@ -29,13 +30,16 @@ export const makeStage = Effect.fnUntraced(function* (options: {
   readonly folder: string
   readonly download: Stage["download"]
   readonly sitePort: number
+  readonly route: Route
 }) {
+  const { route } = options
   const path = (name: string) => join(options.folder, name)
   const save = (name: string, text: string) => Effect.promise(() => writeFile(path(name), text, { mode: 0o600 }))
   const authority = yield* makeAuthority()
   const identity = yield* authority.issueServer(["localhost", "127.0.0.1"])
   const token = randomBytes(24).toString("base64url")
   const serverPort = yield* Effect.promise(freeUdpPort)
+  const relayPort = yield* Effect.promise(freeUdpPort)
   const sourcePort = yield* Effect.promise(freeTcpPort)
 
   yield* save("ca.crt", authority.certificatePem)
@@ -49,7 +53,8 @@ export const makeStage = Effect.fnUntraced(function* (options: {
         addr: `127.0.0.1:${serverPort}`,
         "cert-file": path("server.crt"),
         "key-file": path("server.key")
-      })
+      }) +
+      toml("[server.relay-ingress]", { addr: `127.0.0.1:${relayPort}` })
   )
   const client = toml("client", {
     "token-file": path("token"),
@@ -57,9 +62,12 @@ export const makeStage = Effect.fnUntraced(function* (options: {
     "server-cas-file": path("ca.crt"),
     "direct-addr": ":0"
   })
-  const destination = { url: `tcp://127.0.0.1:${options.sitePort}` }
+  const destination = { url: `tcp://127.0.0.1:${options.sitePort}`, route }
   yield* save("destination.toml", client + toml(`client.destinations.${ENDPOINT}`, destination))
-  yield* save("source.toml", client + toml(`client.sources.${ENDPOINT}`, { url: `tcp://127.0.0.1:${sourcePort}` }))
+  yield* save(
+    "source.toml",
+    client + toml(`client.sources.${ENDPOINT}`, { url: `tcp://127.0.0.1:${sourcePort}`, route })
+  )
   return {
     files: { server: path("server.toml"), destination: path("destination.toml"), source: path("source.toml") },
     sourcePort,

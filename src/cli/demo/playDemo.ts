@@ -18,6 +18,8 @@ export class DemoFailed extends Schema.TaggedError<DemoFailed>()("DemoFailed", {
 /** Plays the demo; `command` starts this program. Until interrupted, unless `once`. */
 export const playDemo = Effect.fnUntraced(function* (options: {
   readonly once: boolean
+  /** No direct path: the relay carries everything. */
+  readonly relay: boolean
   readonly mebibytes: number
   readonly command: readonly [string, ...Array<string>]
 }) {
@@ -25,7 +27,7 @@ export const playDemo = Effect.fnUntraced(function* (options: {
   const folder = yield* temporaryFolder
   const download = yield* makeDownload(folder, options.mebibytes)
   const sitePort = yield* website(download)
-  const stage = yield* makeStage({ folder, download, sitePort })
+  const stage = yield* makeStage({ folder, download, sitePort, route: options.relay ? "relay" : "any" })
   const [program, ...args] = options.command
 
   const server = yield* startRole("server", [program, ...args, "server"], stage.files.server)
@@ -40,7 +42,7 @@ export const playDemo = Effect.fnUntraced(function* (options: {
   yield* Effect.raceFirst(
     watch(roles),
     Effect.gen(function* () {
-      yield* tell(stage.download, url, source)
+      yield* tell(stage.download, url, source, options.relay)
       if (options.once) return
       yield* Console.log(`\n  Try it: ${url}/   (Ctrl-C ends it)`)
       return yield* Effect.never
@@ -52,7 +54,8 @@ export const playDemo = Effect.fnUntraced(function* (options: {
 const tell = Effect.fnUntraced(function* (
   download: { readonly bytes: number; readonly sha256: string },
   url: string,
-  source: Role
+  source: Role,
+  relayed: boolean
 ) {
   const started = performance.now()
   yield* fetchFile(`${url}/`).pipe(
@@ -65,7 +68,7 @@ const tell = Effect.fnUntraced(function* (
   )
   yield* say("tunnel", `up ${Math.round(performance.now() - started)} ms after the processes were started`)
   // The log of the other process may come a little later than the bytes of the tunnel.
-  const met = yield* Effect.map(source.events, meeting).pipe(
+  const met = yield* Effect.map(source.events, (events) => meeting(events, relayed)).pipe(
     Effect.flatMap(Effect.fromNullishOr),
     Effect.retry(Schedule.spaced("20 millis")),
     Effect.timeoutOption("2 seconds")
@@ -93,13 +96,15 @@ const tell = Effect.fnUntraced(function* (
   )
 })
 
-/** The path that the source chose, as it logged it. */
-const meeting = (events: ReadonlyArray<LogEvent>): string | undefined => {
-  const open = events.findLast(({ message }) => message === "path.open")
-  if (open === undefined) return undefined
-  const { address, rttMillis } = open
+/** The path that opened, or the relay that carried, as the source logged it. */
+const meeting = (events: ReadonlyArray<LogEvent>, relayed: boolean): string | undefined => {
+  const event = events.findLast(({ message }) => message === (relayed ? "path.selected" : "path.open"))
+  if (event === undefined) return undefined
+  const { address, rttMillis, encryption } = event
   const roundTrip = typeof rttMillis === "number" ? `, round trip ${rttMillis.toFixed(1)} ms` : ""
-  return `the source met the destination at ${address}, directly over QUIC${roundTrip}`
+  return relayed
+    ? `the relay at ${address} carries everything and can read nothing: end to end it is ${encryption}${roundTrip}`
+    : `the source met the destination at ${address}, directly over QUIC${roundTrip}`
 }
 
 /** Fails as soon as one of the processes ends. */

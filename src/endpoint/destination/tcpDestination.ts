@@ -10,11 +10,12 @@ import * as SocketAddress from "../../domain/SocketAddress.ts"
 import { abort } from "../../internal/abort.ts"
 import { join } from "../../internal/join.ts"
 import { connectTcp, type HostPort } from "../../internal/tcp.ts"
-import { messageOptions } from "../../peer/DirectLink.ts"
+import type { RelayEncryption } from "../../peer/encryption/RelayEncryption.ts"
+import type { Incoming } from "../../peer/Peers.ts"
 import { connectRequest, connectResponse } from "../../protocol/Connect.ts"
 import { ErrorCode } from "../../protocol/ErrorCode.ts"
 import { receiveWithin, send } from "../../protocol/MessageStream.ts"
-import type { Connection, TransportStream } from "../../transport/Transport.ts"
+import type { TransportStream } from "../../transport/Transport.ts"
 import { EndpointError, ServiceUnreachable, UserGone } from "../EndpointError.ts"
 import { DEFAULT_DIAL_TIMEOUT } from "../makeDialer.ts"
 
@@ -42,35 +43,38 @@ export const tcpDestination = (options: TcpDestinationOptions) => {
     { interruptible: true }
   )
 
-  const serveStream = Effect.fnUntraced(function* (connection: Connection, stream: TransportStream) {
-    const messages = messageOptions(connection)
+  const serveStream = Effect.fnUntraced(function* ({ messages, encryption }: Incoming, stream: TransportStream) {
     const request = yield* receiveWithin(stream, connectRequest, messages, REQUEST_DEADLINE)
     if (request._tag === "Check") {
       yield* send(stream, connectResponse, { _tag: "Checked" }, messages)
       stream.end().resume()
       return
     }
+    const refuse = (code: ErrorCode, { message }: Error) =>
+      Effect.ignore(send(stream, connectResponse, { _tag: "Refused", code, message }, messages))
+    const secured = yield* (encryption === undefined ? plain : encryption.answer(request)).pipe(
+      Effect.tapError((error) => refuse(ErrorCode.DestinationRelayEncryptionError, error))
+    )
     const reached = dialService.pipe(
-      Effect.tapError((error) => {
-        const refused = { _tag: "Refused", code: ErrorCode.DestinationDialFailed, message: error.message } as const
-        return Effect.andThen(
+      Effect.tapError((error) =>
+        Effect.andThen(
           Effect.logWarning("service.unreachable", error.message),
-          Effect.ignore(send(stream, connectResponse, refused, messages))
+          refuse(ErrorCode.DestinationDialFailed, error)
         )
-      })
+      )
     )
     const socket = yield* Effect.raceFirst(reached, gone(stream))
-    yield* send(stream, connectResponse, { _tag: "Connected", proxy: "none", encryption: "none" }, messages)
-    yield* join(stream, socket)
+    yield* send(stream, connectResponse, { _tag: "Connected", proxy: "none", ...secured.response }, messages)
+    yield* join(yield* secured.secure(stream), socket)
   }, Effect.scoped)
 
-  const serveConnection = Effect.fnUntraced(function* (connection: Connection) {
+  const serveConnection = Effect.fnUntraced(function* (incoming: Incoming) {
     const streams = yield* FiberSet.make<void, never>()
     while (true) {
-      const stream = yield* connection.accept
+      const stream = yield* incoming.connection.accept
       yield* FiberSet.run(
         streams,
-        serveStream(connection, stream).pipe(
+        serveStream(incoming, stream).pipe(
           Effect.tapCause((cause) => Effect.logDebug("stream ended", cause)),
           Effect.ignoreCause,
           Effect.ensuring(Effect.sync(() => leave(stream))),
@@ -80,8 +84,14 @@ export const tcpDestination = (options: TcpDestinationOptions) => {
     }
   }, Effect.scoped)
 
-  return (connection: Connection): Effect.Effect<void> => Effect.ignore(serveConnection(connection))
+  return (incoming: Incoming): Effect.Effect<void> => Effect.ignore(serveConnection(incoming))
 }
+
+/** A direct link is encrypted itself. */
+const plain: ReturnType<RelayEncryption["answer"]> = Effect.succeed({
+  response: { encryption: "none" },
+  secure: (stream) => Effect.succeed(stream)
+})
 
 /** Fails when the source gives the stream up: then nobody waits for the service any more. */
 const gone = (stream: TransportStream): Effect.Effect<never, EndpointError> =>

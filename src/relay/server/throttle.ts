@@ -2,7 +2,8 @@
  * Bounds how fast the bytes of a link pass, in each direction: whoever took more than his share waits until it is made up
  * for. Plain Node, and only on the way of links that have a limit.
  */
-import { Duplex, type Readable } from "node:stream"
+import type { Duplex } from "node:stream"
+import { WrappedStream } from "../../internal/WrappedStream.ts"
 
 /** How much all streams of a link may pass in one direction. */
 export interface Rate {
@@ -32,64 +33,34 @@ const BURST_MILLIS = 100
  */
 export const throttle = (inner: Duplex, reading: Rate, writing: Rate): Duplex => new Throttled(inner, reading, writing)
 
-class Throttled extends Duplex {
-  readonly #inner: Duplex
+class Throttled extends WrappedStream {
   readonly #reading: Rate
   readonly #writing: Rate
   readonly #timers = new Set<NodeJS.Timeout>()
-  #wanted = false
-  /** A chunk waits for its time. */
-  #holding = false
-  /** Nothing comes after it. */
-  #over = false
 
   constructor(inner: Duplex, reading: Rate, writing: Rate) {
-    super({ allowHalfOpen: true })
-    this.#inner = inner
+    super(inner)
     this.#reading = reading
     this.#writing = writing
-    inner.on("readable", () => this.#pull())
-    inner.on("end", () => {
-      this.#over = true
-      if (!this.#holding) this.push(null)
-    })
-    inner.on("error", (error) => this.destroy(error))
-    inner.on("close", () => {
-      if (!(inner.readableEnded && inner.writableFinished)) this.destroy(inner.errored ?? undefined)
+  }
+
+  protected override receive(piece: Buffer, done: () => void): void {
+    this.#after(this.#reading.take(piece.length), () => {
+      this.deliver(piece)
+      done()
     })
   }
 
-  override _read(): void {
-    this.#wanted = true
-    this.#pull()
-  }
+  protected override endsHere(): undefined {}
 
   override _write(chunk: Buffer, _encoding: BufferEncoding, written: (error?: Error | null) => void): void {
-    this.#after(this.#writing.take(chunk.length), () => this.#inner.write(chunk, written))
-  }
-
-  override _final(finished: (error?: Error | null) => void): void {
-    this.#inner.end(finished)
+    this.#after(this.#writing.take(chunk.length), () => this.inner.write(chunk, written))
   }
 
   override _destroy(error: Error | null, destroyed: (error: Error | null) => void): void {
     for (const timer of this.#timers) clearTimeout(timer)
     this.#timers.clear()
-    if (!(this.#inner.readableEnded && this.#inner.writableFinished)) this.#inner.destroy()
-    destroyed(error)
-  }
-
-  #pull(): void {
-    if (!this.#wanted) return
-    const chunk: Buffer | null = (this.#inner as Readable).read()
-    if (chunk === null) return
-    this.#wanted = false
-    this.#holding = true
-    this.#after(this.#reading.take(chunk.length), () => {
-      this.#holding = false
-      this.push(chunk)
-      if (this.#over) this.push(null)
-    })
+    super._destroy(error, destroyed)
   }
 
   #after(millis: number, go: () => void): void {

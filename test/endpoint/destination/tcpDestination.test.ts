@@ -6,6 +6,7 @@ import { tcpDestination } from "../../../src/endpoint/destination/tcpDestination
 import { messageOptions } from "../../../src/peer/DirectLink.ts"
 import { type ConnectRequest, connectRequest, connectResponse } from "../../../src/protocol/Connect.ts"
 import { receive, send } from "../../../src/protocol/MessageStream.ts"
+import type { Connection } from "../../../src/transport/Transport.ts"
 import { makeLinks } from "../links.ts"
 import { closedPort, named, startService } from "../World.ts"
 
@@ -17,7 +18,9 @@ const linkTo = Effect.fnUntraced(function* (port: number, host = "127.0.0.1") {
     service: { host, port },
     dialTimeout: Duration.millis(500)
   })
-  return (yield* link(play)).near
+  const direct = (connection: Connection) =>
+    play({ connection, messages: messageOptions(connection), encryption: undefined })
+  return (yield* link(direct)).near
 })
 
 const ask = Effect.fnUntraced(function* (

@@ -1,0 +1,37 @@
+import { Effect, Layer } from "effect"
+import { Command } from "effect/cli"
+import type { ConfigSource } from "../config/ConfigTables.ts"
+import { controlConfig } from "../config/ControlConfig.ts"
+import { ControlServer } from "../directory/server/ControlServer.ts"
+import * as Quic from "../transport/quic/Quic.ts"
+import { controlIdentity } from "./controlIdentity.ts"
+import { controlFlags, controlSource } from "./flags.ts"
+import { ingresses } from "./ingresses.ts"
+import { launch } from "./launch.ts"
+import { withAdvice } from "./withAdvice.ts"
+
+const role = Effect.fnUntraced(function* (sources: ReadonlyArray<ConfigSource>) {
+  const { clients, relays, endpointExpiry, storeFolder } = yield* controlConfig(sources)
+  const options = {
+    identity: yield* controlIdentity("control", storeFolder),
+    ingresses: yield* ingresses("control.clients-ingress", clients.ingresses),
+    tokens: clients.tokens,
+    endpointExpiry,
+    relays: { tokens: relays.tokens, ingresses: yield* ingresses("control.relays-ingress", relays.ingresses) }
+  }
+  if (clients.tokens.length === 0) {
+    yield* Effect.logWarning("no tokens, so no client can connect: set control.clients-tokens or -file")
+  }
+  if (relays.tokens.length === 0) {
+    yield* Effect.logWarning("no tokens, so no relay can connect: set control.relays-tokens or -file")
+  }
+  return yield* Layer.launch(ControlServer.layer(options)).pipe(
+    Effect.provide(Quic.layer()),
+    Effect.mapError(withAdvice("is another control server running? Set the addr of its ingresses to other ports"))
+  )
+})
+
+/** `connet control` */
+export const control = Command.make("control", controlFlags, (flags) => launch(controlSource(flags), role)).pipe(
+  Command.withDescription("Run a control server, where clients meet and relays register")
+)

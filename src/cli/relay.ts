@@ -1,0 +1,39 @@
+import { Effect, Redacted } from "effect"
+import { Command } from "effect/cli"
+import { loadAuthorities } from "../certs/load.ts"
+import type { ConfigSource } from "../config/ConfigTables.ts"
+import { relayConfig } from "../config/RelayConfig.ts"
+import { startRelayAlone } from "../relay/server/Relay.ts"
+import { inFolder, inProcess } from "../relay/server/RelayMemory.ts"
+import * as Quic from "../transport/quic/Quic.ts"
+import { Trust } from "../transport/Trust.ts"
+import { relayFlags, relaySource } from "./flags.ts"
+import { relayIngresses } from "./ingresses.ts"
+import { launch } from "./launch.ts"
+import { VERSION } from "./version.ts"
+import { withAdvice } from "./withAdvice.ts"
+
+const role = Effect.fnUntraced(function* (sources: ReadonlyArray<ConfigSource>) {
+  const { controlName, controlAuthoritiesFile, storeFolder, ...config } = yield* relayConfig(sources)
+  const roots = controlAuthoritiesFile === undefined ? undefined : yield* loadAuthorities(controlAuthoritiesFile)
+  const ingresses = yield* relayIngresses("relay.ingress", config.ingresses)
+  if (Redacted.value(config.token) === "") {
+    yield* Effect.logWarning("no token: set relay.token or relay.token-file")
+  }
+  const options = {
+    ...config,
+    ingresses,
+    trust: Trust.authorities(controlName, roots),
+    memory: storeFolder === undefined ? inProcess() : inFolder(storeFolder),
+    buildVersion: VERSION
+  }
+  return yield* Effect.scoped(Effect.flatMap(startRelayAlone(options), ({ run }) => run)).pipe(
+    Effect.provide(Quic.layer()),
+    Effect.mapError(withAdvice("is another connet relay running? Set relay.ingress addr to another port"))
+  )
+})
+
+/** `connet relay` */
+export const relay = Command.make("relay", relayFlags, (flags) => launch(relaySource(flags), role)).pipe(
+  Command.withDescription("Run a relay, through which clients reach each other where no direct path exists")
+)
