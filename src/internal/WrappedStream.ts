@@ -15,6 +15,8 @@ export abstract class WrappedStream extends Duplex {
   constructor(inner: Duplex) {
     super({ allowHalfOpen: true })
     this.inner = inner
+    // The other side can cause one at any time, also while nobody listens yet.
+    this.on("error", () => {})
     inner.on("readable", () => this.#pull())
     inner.on("end", () => this.#onInnerEnd())
     inner.on("error", (error) => this.#onInnerFailed(error))

@@ -3,11 +3,12 @@
  * that the other one knows from control. Plain Node.
  */
 import type { Duplex } from "node:stream"
-import { connect, TLSSocket } from "node:tls"
+import { connect, createSecureContext, type SecureContext, TLSSocket } from "node:tls"
 import { Redacted } from "effect"
 import type { Identity } from "../../certs/Identity.ts"
 import { WrappedStream } from "../../internal/WrappedStream.ts"
 import { refusal, serverName, Trust } from "../../transport/Trust.ts"
+import { StreamForged } from "./EncryptionError.ts"
 
 export interface TlsOptions {
   /** What is shown. */
@@ -42,12 +43,18 @@ export const tlsServer = (inner: Duplex, options: TlsOptions, secured: Secured):
 }
 
 /** Certificates are compared, not verified by a chain: the roots that issued them are thrown away. */
-const settings = ({ certificatePem, privateKeyPem }: Identity) => ({
-  cert: certificatePem,
-  key: Redacted.value(privateKeyPem),
-  minVersion: "TLSv1.3" as const,
-  rejectUnauthorized: false
-})
+const settings = (identity: Identity) => ({ secureContext: contextOf(identity), rejectUnauthorized: false })
+
+/** A context takes longer to make than a handshake. */
+const contexts = new WeakMap<Identity, SecureContext>()
+const contextOf = (identity: Identity): SecureContext => {
+  const { certificatePem: cert, privateKeyPem } = identity
+  const known = contexts.get(identity)
+  if (known !== undefined) return known
+  const made = createSecureContext({ cert, key: Redacted.value(privateKeyPem), minVersion: "TLSv1.3" })
+  contexts.set(identity, made)
+  return made
+}
 
 const settle = (socket: TLSSocket, event: "secure" | "secureConnect", trust: Trust, secured: Secured): (() => void) => {
   let settled = false
@@ -57,6 +64,8 @@ const settle = (socket: TLSSocket, event: "secure" | "secureConnect", trust: Tru
     if (result instanceof Error) socket.destroy()
     secured(result)
   }
+  // A socket that no server of Node's own has made tells of what is wrong after the handshake in this way only.
+  socket.on("_tlsError", (error: Error) => socket.destroy(new StreamForged(error.message)))
   // Somebody has to hear it also later, when the stream is not used any more.
   socket.on("error", (error) => finish(error))
   socket.on("close", () => finish(new Error("the stream was closed during the handshake")))
@@ -86,5 +95,8 @@ class Guard extends WrappedStream {
   }
 }
 
-/** A record of TLS begins with its type, of which 255 is none. */
-const NO_RECORD = Buffer.alloc(5, 0xff)
+/**
+ * A record of TLS begins with its type, of which 255 is none. Longer than any record (RFC 8446 §5.2), so that one which was
+ * cut off is complete with it, and wrong.
+ */
+const NO_RECORD = Buffer.alloc(5 + 16_384 + 256, 0xff)
