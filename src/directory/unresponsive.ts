@@ -1,16 +1,16 @@
 import { Duration, Effect, Option } from "effect"
 import type { Connection } from "../transport/Transport.ts"
 
-/** A session that does not answer this often in a row, once in this time each, is given up. */
+/** How often a session is asked; when it does not answer, it is asked once more, at once. */
 const PROBE_EVERY = Duration.seconds(2)
-const PROBE_DEADLINE = Duration.millis(1500)
+const PROBE_DEADLINE = Duration.seconds(1)
 const PROBES_MISSED = 2
 
 /** Ends, with a word on it, when the other side has stopped answering. */
 export const unresponsive = Effect.fnUntraced(function* (connection: Connection) {
   let missed = 0
   while (missed < PROBES_MISSED) {
-    yield* Effect.sleep(PROBE_EVERY)
+    if (missed === 0) yield* Effect.sleep(PROBE_EVERY)
     const answered = yield* connection.probe.pipe(
       Effect.timeoutOption(PROBE_DEADLINE),
       Effect.orElseSucceed(() => Option.none<number>())

@@ -174,7 +174,7 @@ const make = Effect.fnUntraced(function* (options: PeersOptions) {
         onLink: ({ connection, messages }) => local.onConnection({ connection, messages, encryption })
       }).pipe(Effect.annotateLogs({ endpoint: name, role }))
       yield* SubscriptionRef.changes(links).pipe(
-        Stream.map((links) => [...new Set(links.map(({ relayId }) => relayId))].sort()),
+        Stream.map((links) => [...new Set(links.map(({ offer }) => offer.id))].sort()),
         Stream.changesWith((a, b) => a.join() === b.join()),
         Stream.runForEach((relayIds) => announced({ relayIds })),
         Effect.tapCause((cause) => Effect.logDebug("relay watch ended", cause)),
@@ -189,7 +189,7 @@ const make = Effect.fnUntraced(function* (options: PeersOptions) {
         const now = new Map<string, OpenPath>()
         for (const link of links) {
           for (const remote of peers ?? []) {
-            if (!remote.peer.relayIds.includes(link.relayId)) continue
+            if (!remote.peer.relayIds.includes(link.offer.id)) continue
             const key = `${link.id} ${keyOf(remote)}`
             const destinationKey = certificateKey(remote.peer.clientCertificate)
             const path =

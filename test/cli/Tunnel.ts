@@ -75,12 +75,12 @@ export const visit = (port: number, text: string) =>
   })
 
 /** Visits until it works, and tells how long that took. */
-export const works = (port: number, logs: () => string) =>
+export const works = (port: number, logs: () => string, said = "hello", expected = "HELLO") =>
   Effect.gen(function* () {
     const started = performance.now()
-    const attempt = visit(port, "hello").pipe(
+    const attempt = visit(port, said).pipe(
       Effect.filterOrFail(
-        (reply) => reply === "HELLO",
+        (reply) => reply === expected,
         (reply) => new VisitFailed({ detail: `the reply is "${reply}"` })
       ),
       Effect.timeout("2 seconds")

@@ -3,64 +3,22 @@ import { randomBytes } from "node:crypto"
 import { createSocket } from "node:dgram"
 import { once } from "node:events"
 import { readFileSync } from "node:fs"
-import { type AddressInfo, connect, createServer, type Socket } from "node:net"
+import type { AddressInfo } from "node:net"
 import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
 import { Effect, Exit, Scope } from "effect"
 import { type Process, startProcess } from "./Process.ts"
 import { stageFor } from "./Tunnel.ts"
-
-const MIB = 1024 * 1024
-const CHUNK = randomBytes(64 * 1024)
-
-/** `echo` sends back what follows; `download N` sends N bytes and finishes. */
-const service = Effect.acquireRelease(
-  Effect.promise(async () => {
-    const server = createServer({ allowHalfOpen: true }, (socket) => {
-      socket.on("error", () => {})
-      // A first packet may hold a single byte.
-      let head = Buffer.alloc(0)
-      const onData = (bytes: Buffer) => {
-        head = Buffer.concat([head, bytes])
-        const end = head.indexOf("\n")
-        if (end < 0) return
-        socket.off("data", onData)
-        const [command, size] = head.toString("utf8", 0, end).split(" ")
-        if (command !== "echo") return void download(socket, Number(size))
-        socket.write(head.subarray(end + 1))
-        socket.pipe(socket)
-      }
-      socket.on("data", onData)
-    }).listen(0, "127.0.0.1")
-    await once(server, "listening")
-    return server
-  }),
-  (server) => Effect.sync(() => void server.close())
-)
-
-const download = async (socket: Socket, size: number) => {
-  for (let left = size; left > 0 && !socket.destroyed; left -= CHUNK.length) {
-    if (!socket.write(CHUNK.subarray(0, Math.min(left, CHUNK.length)))) {
-      await new Promise<void>((resolve) => {
-        const go = () => {
-          socket.off("drain", go).off("close", go)
-          resolve()
-        }
-        socket.on("drain", go).on("close", go)
-      })
-    }
-  }
-  socket.end()
-}
+import { chunk, echoService, MIB, read, timed, usersOf } from "./Users.ts"
 
 describe("a tunnel under load", () => {
   const scope = Scope.makeUnsafe()
-  const users = new Set<Socket>()
+  const { user, echo, ping, fetch, leave } = usersOf(() => ports.source)
   let processes: { server: Process; destination: Process; source: Process }
   let ports: { server: number; source: number }
 
   beforeAll(async () => {
     const begin = Effect.gen(function* () {
-      const server = yield* service
+      const server = yield* echoService
       const stage = yield* stageFor((server.address() as AddressInfo).port)
       ports = stage.ports
       processes = {
@@ -74,57 +32,9 @@ describe("a tunnel under load", () => {
   }, 40_000)
 
   afterAll(async () => {
-    for (const user of users) user.destroy()
+    leave()
     await Effect.runPromise(Scope.close(scope, Exit.void))
   }, 20_000)
-
-  const user = (command: string): Socket => {
-    const socket = connect({ port: ports.source, host: "127.0.0.1", allowHalfOpen: true })
-    socket.on("error", () => {})
-    socket.once("close", () => users.delete(socket))
-    users.add(socket)
-    socket.write(`${command}\n`)
-    return socket
-  }
-
-  /** Reads exactly so many bytes, or rejects when the connection ends before. */
-  const read = (socket: Socket, size: number): Promise<number> =>
-    new Promise((resolve, reject) => {
-      let received = 0
-      const done = () => {
-        socket.off("data", onData).off("close", onClose)
-        resolve(received)
-      }
-      const onData = (bytes: Buffer) => {
-        received += bytes.length
-        if (received >= size) done()
-      }
-      const onClose = () => reject(new Error(`the connection ended after ${received} of ${size} bytes`))
-      socket.on("data", onData).once("close", onClose)
-    })
-
-  const echo = async (bytes: Buffer): Promise<void> => {
-    const socket = user("echo")
-    socket.write(bytes)
-    await read(socket, bytes.length)
-    socket.destroy()
-  }
-
-  const ping = (socket: Socket): Promise<number> => {
-    socket.write("x")
-    return read(socket, 1)
-  }
-
-  const timed = async (work: () => Promise<unknown>): Promise<number> => {
-    const began = performance.now()
-    await work()
-    return performance.now() - began
-  }
-
-  const fetch64 = () => {
-    const socket = user(`download ${64 * MIB}`)
-    return timed(() => read(socket, 64 * MIB)).finally(() => socket.destroy())
-  }
 
   const residentBytes = (pid: number) =>
     1024 * Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, "utf8"))![1])
@@ -132,20 +42,20 @@ describe("a tunnel under load", () => {
   it("1,000 idle and 300 busy connections work at once", async () => {
     const idle = Array.from({ length: 1_000 }, () => user("echo"))
     await Promise.all(idle.map(ping))
-    await Promise.all(Array.from({ length: 300 }, () => echo(CHUNK)))
+    await Promise.all(Array.from({ length: 300 }, () => echo(chunk)))
     // The idle ones are still there.
     await Promise.all(idle.map(ping))
     for (const socket of idle) socket.destroy()
   }, 60_000)
 
   it("16 downloads that nobody reads leave the others alone", async () => {
-    const alone = await fetch64()
+    const alone = await fetch(64 * MIB)
     const unread = Array.from({ length: 16 }, () => user(`download ${1024 * MIB}`))
     await Promise.all(unread.map((socket) => once(socket, "readable")))
     // They first fill every buffer on the way.
-    await fetch64()
+    await fetch(64 * MIB)
     // Were they in the way, it would never end.
-    const beside = await fetch64()
+    const beside = await fetch(64 * MIB)
     process.stdout.write(`64 MiB alone ${Math.round(alone)} ms, beside 16 unread ${Math.round(beside)} ms\n`)
     for (const socket of unread) socket.destroy()
   }, 60_000)

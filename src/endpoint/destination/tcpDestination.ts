@@ -52,7 +52,7 @@ export const tcpDestination = (options: TcpDestinationOptions) => {
     }
     const refuse = (code: ErrorCode, { message }: Error) =>
       Effect.ignore(send(stream, connectResponse, { _tag: "Refused", code, message }, messages))
-    const secured = yield* (encryption === undefined ? plain : encryption.answer(request)).pipe(
+    const secured = yield* (encryption === undefined ? unsecured : encryption.answer(request)).pipe(
       Effect.tapError((error) => refuse(ErrorCode.DestinationRelayEncryptionError, error))
     )
     const reached = dialService.pipe(
@@ -65,7 +65,10 @@ export const tcpDestination = (options: TcpDestinationOptions) => {
     )
     const socket = yield* Effect.raceFirst(reached, gone(stream))
     yield* send(stream, connectResponse, { _tag: "Connected", proxy: "none", ...secured.response }, messages)
-    yield* join(yield* secured.secure(stream), socket)
+    const plain = yield* Effect.tapError(secured.secure(stream), (error) =>
+      Effect.logWarning("encryption.failed", error.message)
+    )
+    yield* join(plain, socket)
   }, Effect.scoped)
 
   const serveConnection = Effect.fnUntraced(function* (incoming: Incoming) {
@@ -88,7 +91,7 @@ export const tcpDestination = (options: TcpDestinationOptions) => {
 }
 
 /** A direct link is encrypted itself. */
-const plain: ReturnType<RelayEncryption["answer"]> = Effect.succeed({
+const unsecured: ReturnType<RelayEncryption["answer"]> = Effect.succeed({
   response: { encryption: "none" },
   secure: (stream) => Effect.succeed(stream)
 })

@@ -50,7 +50,8 @@ export interface RelayEncryptionOptions {
   readonly peers: () => ReadonlyArray<RemotePeer>
 }
 
-const HANDSHAKE_DEADLINE = Duration.seconds(5)
+/** A thousand handshakes that begin at once take a small machine some seconds. */
+const HANDSHAKE_DEADLINE = Duration.seconds(15)
 
 const fail = (detail: string) => Effect.fail(new EncryptionError({ reason: new NotBelieved({ detail }) }))
 
@@ -160,5 +161,5 @@ const handshake = (
       resume(result instanceof Error ? failed(result.message) : Effect.succeed(result))
     )
     return Effect.sync(giveUp)
-  }).pipe(Effect.timeoutOrElse({ duration: HANDSHAKE_DEADLINE, orElse: () => failed("no answer in 5 s") }))
+  }).pipe(Effect.timeoutOrElse({ duration: HANDSHAKE_DEADLINE, orElse: () => failed("no answer in 15 s") }))
 }

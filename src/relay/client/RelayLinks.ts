@@ -1,9 +1,9 @@
 /**
- * The links of one endpoint to the relays that control offers: each is dialed, says hello, is asked for signs of life, and
- * is dialed again when it is lost, for as long as the relay is offered. A link that lives is not cut because control
- * forgets the relay.
+ * The links of one endpoint to the relays that control offers: each is dialed, says hello, and is asked for signs of life.
+ * When it is silent, or its relay was started again, another one is dialed at once, while it is given its chance. A link
+ * that lives is not cut because control forgets the relay.
  */
-import { Clock, Duration, Effect, FiberMap, Option, Stream, SubscriptionRef } from "effect"
+import { Clock, Deferred, Duration, Effect, FiberMap, FiberSet, Option, Stream, SubscriptionRef } from "effect"
 import type { Identity } from "../../certs/Identity.ts"
 import { resolve } from "../../directory/client/sessions.ts"
 import * as SocketAddress from "../../domain/SocketAddress.ts"
@@ -22,7 +22,8 @@ import { Trust } from "../../transport/Trust.ts"
 export interface RelayLink {
   /** Unique within the process, and growing. */
   readonly id: number
-  readonly relayId: string
+  /** The relay, as it was offered when the link was opened. */
+  readonly offer: RelayOffer
   readonly connection: Connection
   readonly messages: MessageOptions
   /** `Suspect`: it has not answered lately. */
@@ -124,29 +125,55 @@ export const makeRelayLinks = Effect.fnUntraced(function* (options: RelayLinksOp
     yield* connection.close(ErrorCode.RelayKeepaliveClosed, "no sign of life")
   })
 
-  /** One link from dialing to its end. Fails with why it never began. */
-  const runLink = Effect.fnUntraced(function* (offer: RelayOffer) {
-    const connection = yield* dial(offer)
-    const messages = yield* hello(connection, offer).pipe(
-      Effect.mapError((error) => (typeof error === "string" ? error : error.message))
-    )
-    const roundTripMillis = connection.traffic().roundTripMillis ?? 0
-    const link: RelayLink = { id: nextId++, relayId: offer.id, connection, messages, state: "Open", roundTripMillis }
-    const labels = { link: link.id, address: SocketAddress.format(connection.remoteAddress()) }
-    yield* Effect.acquireRelease(
-      SubscriptionRef.update(links, (all) => [...all, link]),
-      () => SubscriptionRef.update(links, (all) => all.filter(({ id }) => id !== link.id))
-    )
-    yield* Effect.annotateLogs(Effect.logInfo("relay.online"), { ...labels, rttMillis: Math.round(roundTripMillis) })
-    const ended = yield* Effect.raceAllFirst([
-      connection.closed,
-      Effect.andThen(options.onLink(link), connection.closed),
-      Effect.andThen(watch(link), connection.closed)
-    ])
-    yield* Effect.annotateLogs(Effect.logInfo("relay.lost"), { ...labels, reason: ended.message })
-  }, Effect.scoped)
+  const alive = yield* FiberSet.make<void, never>()
 
-  /** Ends when control offers the relay with other addresses or keys, or not at all. */
+  /** Opens a link, which then runs until its end. Fails with why it did not begin. */
+  const openLink = Effect.fnUntraced(function* (offer: RelayOffer) {
+    const began = yield* Deferred.make<void, string>()
+    const link = Effect.gen(function* () {
+      const connection = yield* dial(offer)
+      const messages = yield* hello(connection, offer).pipe(
+        Effect.mapError((error) => (typeof error === "string" ? error : error.message))
+      )
+      const roundTripMillis = connection.traffic().roundTripMillis ?? 0
+      const link: RelayLink = { id: nextId++, offer, connection, messages, state: "Open", roundTripMillis }
+      const labels = { link: link.id, address: SocketAddress.format(connection.remoteAddress()) }
+      yield* Effect.acquireRelease(
+        SubscriptionRef.update(links, (all) => [...all, link]),
+        () => SubscriptionRef.update(links, (all) => all.filter(({ id }) => id !== link.id))
+      )
+      yield* Effect.annotateLogs(Effect.logInfo("relay.online"), { ...labels, rttMillis: Math.round(roundTripMillis) })
+      yield* Deferred.succeed(began, undefined)
+      const ended = yield* Effect.raceAllFirst([
+        connection.closed,
+        Effect.andThen(options.onLink(link), connection.closed),
+        Effect.andThen(watch(link), connection.closed)
+      ])
+      yield* Effect.annotateLogs(Effect.logInfo("relay.lost"), { ...labels, reason: ended.message })
+    }).pipe(
+      Effect.scoped,
+      Effect.catch((error) => Effect.asVoid(Deferred.fail(began, error))),
+      Effect.tapCause((cause) => Effect.logDebug("relay link ended", cause)),
+      Effect.ensuring(Deferred.fail(began, "it was given up"))
+    )
+    yield* FiberSet.run(alive, link)
+    yield* Deferred.await(began)
+  })
+
+  /** A link that answers, to the relay as it is offered: with another certificate it has been started again. */
+  const isGood = (offer: RelayOffer) => (link: RelayLink) =>
+    link.state === "Open" && link.offer.id === offer.id && sameRelay(link.offer, offer)
+
+  /** Ends when no link does any more, or when control offers the relay in another way, or not at all. */
+  const untilLost = (offer: RelayOffer) =>
+    Effect.raceFirst(
+      SubscriptionRef.changes(links).pipe(
+        Stream.filter((all) => !all.some(isGood(offer))),
+        Stream.runHead
+      ),
+      offeredAnew(offer)
+    )
+
   const offeredAnew = (offer: RelayOffer) =>
     SubscriptionRef.changes(offers).pipe(
       Stream.filter((all) => {
@@ -163,16 +190,18 @@ export const makeRelayLinks = Effect.fnUntraced(function* (options: RelayLinksOp
     while (true) {
       const offer = SubscriptionRef.getUnsafe(offers).find((offer) => offer.id === id)
       if (offer === undefined) break
-      const startedAt = yield* Clock.currentTimeMillis
-      const failed = yield* runLink(offer).pipe(
-        Effect.as(undefined),
-        Effect.catch((error) => Effect.succeed(error))
-      )
+      if (SubscriptionRef.getUnsafe(links).some(isGood(offer))) {
+        const since = yield* Clock.currentTimeMillis
+        yield* untilLost(offer)
+        if ((yield* Clock.currentTimeMillis) - since > HEALTHY_MILLIS) wait = backoff()
+        continue
+      }
+      const failed = yield* Effect.flip(openLink(offer)).pipe(Effect.orElseSucceed(() => undefined))
       if (failed !== undefined) {
         yield* (failed === lastLogged ? Effect.logDebug : Effect.logInfo)("relay.unreachable").pipe(
           Effect.annotateLogs({ reason: failed })
         )
-      } else if ((yield* Clock.currentTimeMillis) - startedAt > HEALTHY_MILLIS) wait = backoff()
+      }
       lastLogged = failed
       const anew = yield* Effect.raceFirst(Effect.as(wait, false), Effect.as(offeredAnew(offer), true))
       if (anew) wait = backoff()
@@ -199,7 +228,10 @@ export const makeRelayLinks = Effect.fnUntraced(function* (options: RelayLinksOp
   return { links, doubted } satisfies RelayLinks
 })
 
+const sameRelay = (a: RelayOffer, b: RelayOffer): boolean =>
+  Buffer.from(a.serverCertificate).equals(b.serverCertificate)
+
 const sameOffer = (a: RelayOffer, b: RelayOffer): boolean =>
+  sameRelay(a, b) &&
   Buffer.from(a.authentication).equals(b.authentication) &&
-  Buffer.from(a.serverCertificate).equals(b.serverCertificate) &&
   JSON.stringify(a.addresses) === JSON.stringify(b.addresses)

@@ -1,0 +1,173 @@
+/** Tunnels of real processes through a relay: every encryption, many users, and the death of each process. */
+import type { AddressInfo } from "node:net"
+import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
+import { Effect, Exit, Redacted, Scope } from "effect"
+import { makeAuthority } from "../../src/certs/Authority.ts"
+import { folder } from "../config/golden.ts"
+import { type Process, startProcess } from "./Process.ts"
+import { tcpPort, udpPort, works } from "./Tunnel.ts"
+import { chunk, echoService, MIB, read, timed, usersOf } from "./Users.ts"
+
+const SCHEMES = ["none", "tls", "dhxcp"] as const
+/** What goes each way in one test; more of it takes longer, and shows the same. */
+const BULK = Number(process.env.CONNET_TEST_MEBIBYTES ?? 8) * MIB
+
+/** Configurations of all roles: an endpoint for each encryption through the relay, and one that is direct. */
+const makeStage = Effect.fnUntraced(function* (servicePort: number) {
+  const authority = yield* makeAuthority()
+  const identity = yield* authority.issueServer(["localhost"])
+  const [clients, relays, relay] = [yield* udpPort(false), yield* udpPort(false), yield* udpPort(false)]
+  const ports = { none: yield* tcpPort, tls: yield* tcpPort, dhxcp: yield* tcpPort, direct: yield* tcpPort }
+  const certificate = 'cert-file = "server.crt"\nkey-file = "server.key"\n'
+  const relayIngress = `addr = "127.0.0.1:${relay}"\n`
+  const client = (kind: "destinations" | "sources", url: (name: keyof typeof ports) => string) =>
+    [
+      `[client]\ntoken = "t"\nserver-addr = "localhost:${clients}"\nserver-cas-file = "ca.crt"\ndirect-addr = ":0"\n`,
+      ...SCHEMES.map(
+        (scheme) =>
+          `[client.${kind}.${scheme}]\nurl = "${url(scheme)}"\nroute = "relay"\nrelay-encryptions = ["${scheme}"]\n`
+      ),
+      `[client.${kind}.direct]\nurl = "${url("direct")}"\nroute = "direct"\n`
+    ].join("\n")
+  const path = yield* folder({
+    "ca.crt": authority.certificatePem,
+    "server.crt": identity.certificatePem,
+    "server.key": Redacted.value(identity.privateKeyPem),
+    "server.toml": [
+      `[server]\ntokens = ["t"]\nstore-dir = "server-state"\n[[server.ingress]]\naddr = ":${clients}"\n${certificate}`,
+      `[[server.relay-ingress]]\n${relayIngress}`
+    ].join("\n"),
+    "control.toml": [
+      '[control]\nclients-tokens = ["t"]\nrelays-tokens = ["r"]\nstore-dir = "control-state"\n',
+      `[[control.clients-ingress]]\naddr = ":${clients}"\n${certificate}`,
+      `[[control.relays-ingress]]\naddr = ":${relays}"\n${certificate}`
+    ].join("\n"),
+    "relay.toml": [
+      `[relay]\ntoken = "r"\ncontrol-addr = "localhost:${relays}"\ncontrol-cas-file = "ca.crt"\nstore-dir = "relay-state"\n`,
+      `[[relay.ingress]]\n${relayIngress}`
+    ].join("\n"),
+    "destination.toml": client("destinations", () => `tcp://127.0.0.1:${servicePort}`),
+    "source.toml": client("sources", (name) => `tcp://127.0.0.1:${ports[name]}`)
+  })
+  return { path, ports }
+})
+
+/** Processes by name, each started again under the same one. */
+const startAll = Effect.fnUntraced(function* (path: string, roles: Readonly<Record<string, ReadonlyArray<string>>>) {
+  const running: Record<string, Process> = {}
+  const start = Effect.fnUntraced(function* (name: string) {
+    running[name] = yield* startProcess([...roles[name]!, "--config", `${name}.toml`], path)
+  })
+  yield* Effect.forEach(Object.keys(roles), start, { discard: true })
+  return {
+    running,
+    restart: Effect.fnUntraced(function* (name: string) {
+      yield* running[name]!.stop("SIGKILL")
+      yield* start(name)
+    }),
+    logs: () =>
+      Object.entries(running)
+        .map(([name, { log }]) => `--- ${name}\n${log()}`)
+        .join("\n")
+  }
+})
+
+const reaches = (port: number, logs: () => string) => works(port, logs, "echo\nhello", "hello")
+
+const CLIENTS = { destination: [], source: [] }
+
+describe("tunnels through the relay of a server", () => {
+  const scope = Scope.makeUnsafe()
+  const inScope = <A, E>(effect: Effect.Effect<A, E, Scope.Scope>) =>
+    Effect.runPromise(Effect.provideService(effect, Scope.Scope, scope))
+  let stage: Effect.Success<ReturnType<typeof makeStage>>
+  let processes: Effect.Success<ReturnType<typeof startAll>>
+  const users = Object.fromEntries(SCHEMES.map((name) => [name, usersOf(() => stage.ports[name])])) as Record<
+    (typeof SCHEMES)[number],
+    ReturnType<typeof usersOf>
+  >
+  const direct = usersOf(() => stage.ports.direct)
+  const reach = (name: keyof typeof stage.ports) => Effect.runPromise(reaches(stage.ports[name], processes.logs))
+
+  beforeAll(async () => {
+    stage = await inScope(Effect.flatMap(echoService, (server) => makeStage((server.address() as AddressInfo).port)))
+    processes = await inScope(startAll(stage.path, { server: ["server"], ...CLIENTS }))
+    for (const name of [...SCHEMES, "direct"] as const) await reach(name)
+  }, 60_000)
+
+  afterAll(async () => {
+    for (const { leave } of [...Object.values(users), direct]) leave()
+    await Effect.runPromise(Scope.close(scope, Exit.void))
+  }, 20_000)
+
+  for (const scheme of SCHEMES) {
+    it(`${scheme}: carries ${BULK / MIB} MiB both ways with half-close, and 300 connections at once`, async () => {
+      assert.isTrue(await users[scheme].roundTrip(BULK))
+      await Promise.all(Array.from({ length: 300 }, () => users[scheme].echo(chunk.subarray(0, 8_192))))
+    }, 120_000)
+  }
+
+  it("1,000 idle connections work, and 16 downloads that nobody reads leave the others alone", async () => {
+    const { user, ping, fetch } = users.tls
+    const idle = Array.from({ length: 1_000 }, () => user("echo"))
+    await Promise.all(idle.map(ping))
+    const unread = Array.from({ length: 16 }, () => user(`download ${256 * MIB}`))
+    await Promise.all(unread.map((socket) => new Promise((resolve) => socket.once("readable", resolve))))
+    // They first fill every buffer on the way; were they in the way, it would never end.
+    await fetch(BULK)
+    await Promise.all(idle.map(ping))
+    for (const socket of [...idle, ...unread]) socket.destroy()
+  }, 60_000)
+
+  it("30 downloads closed in the middle are each followed by a connection that works at once", async () => {
+    const { user, echo } = users.tls
+    const waits: Array<number> = []
+    for (let round = 0; round < 30; round++) {
+      const socket = user(`download ${64 * MIB}`)
+      await read(socket, MIB / 2)
+      socket.destroy()
+      waits.push(await timed(() => echo(Buffer.from("next"))))
+    }
+    process.stdout.write(`relay: after a closed download at most ${Math.round(Math.max(...waits))} ms\n`)
+    assert.isBelow(Math.max(...waits), 5_000)
+  }, 60_000)
+
+  it("kill -9 of the server: direct streams go on, and the relay works again after its restart", async () => {
+    const open = direct.user("echo")
+    await direct.ping(open)
+    await inScope(processes.restart("server"))
+    const took = await timed(() => reach("tls"))
+    await direct.ping(open)
+    process.stdout.write(`relay: ${Math.round(took)} ms after the server was killed and started again\n`)
+  }, 60_000)
+})
+
+describe("tunnels through a relay of its own", () => {
+  it.live(
+    "kill -9 of relay and control: direct streams go on, and the relay works again after each restart",
+    () =>
+      Effect.gen(function* () {
+        const server = yield* echoService
+        const { path, ports } = yield* makeStage((server.address() as AddressInfo).port)
+        const { restart, logs } = yield* startAll(path, { control: ["control"], relay: ["relay"], ...CLIENTS })
+        const direct = usersOf(() => ports.direct)
+        const relayed = usersOf(() => ports.dhxcp)
+        yield* Effect.addFinalizer(() => Effect.sync(() => void [direct, relayed].map(({ leave }) => leave())))
+        yield* reaches(ports.direct, logs)
+        yield* reaches(ports.tls, logs)
+        const open = direct.user("echo")
+        yield* Effect.promise(() => direct.ping(open))
+        const times: Array<string> = []
+        for (const name of ["relay", "control"]) {
+          yield* restart(name)
+          for (const scheme of ["tls", "dhxcp"] as const) {
+            times.push(`${name} killed, ${scheme} ${Math.round(yield* reaches(ports[scheme], logs))} ms`)
+          }
+          yield* Effect.promise(() => direct.ping(open))
+        }
+        assert.isTrue(yield* Effect.promise(() => relayed.roundTrip(MIB)))
+        process.stdout.write(`relay: ${times.join(", ")}\n`)
+      }),
+    120_000
+  )
+})
