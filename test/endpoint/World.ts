@@ -4,10 +4,15 @@ import { type AddressInfo, connect, createServer, type Socket } from "node:net"
 import { Cause, Context, Data, Duration, Effect, Exit, Fiber, Layer, Logger, Redacted, References, Scope } from "effect"
 import { makeAuthority } from "../../src/certs/Authority.ts"
 import { ControlServer } from "../../src/directory/server/ControlServer.ts"
+import type { Encryption } from "../../src/domain/Encryption.ts"
 import type { EndpointName } from "../../src/domain/EndpointName.ts"
+import type { Route } from "../../src/domain/Route.ts"
+import type { SocketAddress } from "../../src/domain/SocketAddress.ts"
 import { Client, type ClientEndpoint } from "../../src/endpoint/Client.ts"
-import { type Endpoint, Transport } from "../../src/transport/Transport.ts"
-import type { TransportError } from "../../src/transport/TransportError.ts"
+import { Alpn } from "../../src/protocol/Alpn.ts"
+import { startCombined } from "../../src/relay/server/Relay.ts"
+import { type Connection, type Endpoint, Transport } from "../../src/transport/Transport.ts"
+import { DialTimedOut, TransportError } from "../../src/transport/TransportError.ts"
 import { Trust } from "../../src/transport/Trust.ts"
 
 /** Something that was logged. */
@@ -30,6 +35,8 @@ export interface Endpoints {
   /** A port for one more source, named `taken`. */
   readonly taken?: number
   readonly dialTimeout?: Duration.Duration
+  readonly route?: Route
+  readonly relayEncryptions?: ReadonlyArray<Encryption>
 }
 
 export interface RunningClient {
@@ -44,18 +51,34 @@ export interface RunningClient {
 const WITHIN = Duration.seconds(12)
 
 /** A control server; the clients of `client` live in the Scope that they are started in. */
-export const makeWorld = Effect.fnUntraced(function* (transport: Layer.Layer<Transport, TransportError>) {
+export const makeWorld = Effect.fnUntraced(function* (
+  transport: Layer.Layer<Transport, TransportError>,
+  { relay = false }: { readonly relay?: boolean } = {}
+) {
   const authority = yield* makeAuthority()
   const identity = yield* authority.issueServer(["127.0.0.1"])
   const bound: Array<Endpoint> = []
   const original = yield* Layer.build(transport)
+  let blocked = false
+  const directs = new Set<Connection>()
+  /** Direct links are kept in sight, and dialed in vain while they are blocked. */
+  const watched = (endpoint: Endpoint): Endpoint => ({
+    ...endpoint,
+    dial: (target) => {
+      if (!target.protocols.includes(Alpn.direct[0])) return endpoint.dial(target)
+      return blocked
+        ? Effect.andThen(Effect.sleep(target.timeout), Effect.fail(new TransportError({ reason: NO_ANSWER })))
+        : Effect.tap(endpoint.dial(target), (connection) => Effect.sync(() => directs.add(connection)))
+    }
+  })
   const provided = Context.make(
     Transport,
     Transport.of({
       bind: (options) =>
-        Effect.tap(Context.get(original, Transport).bind(options), (endpoint) =>
-          Effect.sync(() => bound.push(endpoint))
-        )
+        Effect.map(Context.get(original, Transport).bind(options), (endpoint) => {
+          bound.push(endpoint)
+          return watched(endpoint)
+        })
     })
   )
   let server = { host: "127.0.0.1", port: 0 }
@@ -64,11 +87,26 @@ export const makeWorld = Effect.fnUntraced(function* (transport: Layer.Layer<Tra
 
   const start = Effect.gen(function* () {
     serverScope = yield* Scope.make()
-    const { clients } = yield* ControlServer.start({
+    const control = {
       ingresses: [{ address: server, identity }],
       tokens: [Redacted.make("token")],
       endpointExpiry: Duration.seconds(30)
-    }).pipe(Effect.provideService(Scope.Scope, serverScope), Effect.provide(provided), Effect.provide(silent))
+    }
+    const anywhere = { host: "127.0.0.1", port: 0 }
+    const ingresses = [{ address: anywhere, advertised: [anywhere] }]
+    const combined = startCombined({ control, relay: { ingresses, limits: {}, buildVersion: "test" } }).pipe(
+      Effect.tap(({ run }) => Effect.forkScoped(Effect.orDie(run)))
+    )
+    const started: Effect.Effect<
+      { readonly clients: ReadonlyArray<SocketAddress> },
+      TransportError,
+      Transport | Scope.Scope
+    > = relay ? combined : ControlServer.start(control)
+    const { clients } = yield* started.pipe(
+      Effect.provideService(Scope.Scope, serverScope),
+      Effect.provide(provided),
+      Effect.provide(silent)
+    )
     server = clients[0]!
   })
   yield* start
@@ -82,10 +120,10 @@ export const makeWorld = Effect.fnUntraced(function* (transport: Layer.Layer<Tra
       for (const look of waiting) look()
     })
     const option = (port: number): ClientEndpoint => ({
-      route: "any",
+      route: endpoints.route ?? "any",
       address: { host: "127.0.0.1", port },
       dialTimeout: endpoints.dialTimeout,
-      relayEncryptions: ["tls", "dhxcp"]
+      relayEncryptions: endpoints.relayEncryptions ?? ["tls", "dhxcp"]
     })
     const named = (names: ReadonlyArray<readonly [string, number]>) =>
       new Map(names.map(([name, port]) => [name as EndpointName, option(port)]))
@@ -143,8 +181,26 @@ export const makeWorld = Effect.fnUntraced(function* (transport: Layer.Layer<Tra
   /** How many streams are open, on all sockets together. */
   const streams = () => bound.reduce((sum, endpoint) => sum + endpoint.counts().streams, 0)
 
-  return { client, streams, stopServer: Effect.suspend(() => Scope.close(serverScope, Exit.void)), startServer: start }
+  /** From now on no direct link opens; those that are open are cut. */
+  const blockDirect = Effect.suspend(() => {
+    blocked = true
+    return Effect.forEach(directs, (connection) => connection.close(0, ""), { discard: true })
+  })
+  const unblockDirect = Effect.sync(() => {
+    blocked = false
+  })
+
+  return {
+    blockDirect,
+    unblockDirect,
+    client,
+    streams,
+    stopServer: Effect.suspend(() => Scope.close(serverScope, Exit.void)),
+    startServer: start
+  }
 })
+
+const NO_ANSWER = new DialTimedOut({ afterMillis: 1_000 })
 
 const silent = Logger.layer([])
 
