@@ -42,7 +42,9 @@ export const choose = <P extends Path>(paths: ReadonlyArray<P>, last: number | u
   if (order.length === 1) return { order, reason: "only" }
   const used = order.find(({ id }) => id === last)
   if (used === undefined || used === best || suspicion(used) > suspicion(best) || detour(used) > detour(best)) {
-    return { order, reason: advantage(best, order[1]!, used === best) }
+    // What it is better than: the path that was used, or else the next best one.
+    const other = used === undefined || used === best ? order[1]! : used
+    return { order, reason: advantage(best, other, used === best) }
   }
   const faster =
     best.roundTripMillis < used.roundTripMillis * CLEARLY_FASTER.factor &&
@@ -52,10 +54,10 @@ export const choose = <P extends Path>(paths: ReadonlyArray<P>, last: number | u
     : { order: [used, ...order.filter((path) => path !== used)], reason: "sticky" }
 }
 
-const advantage = (best: Path, next: Path, used: boolean): Choice<Path>["reason"] => {
-  if (suspicion(best) < suspicion(next)) return "answering"
+const advantage = (best: Path, other: Path, used: boolean): Choice<Path>["reason"] => {
+  if (suspicion(best) < suspicion(other)) return "answering"
   if (used) return "sticky"
-  return detour(best) < detour(next) ? "direct" : "nearest"
+  return detour(best) < detour(other) ? "direct" : "nearest"
 }
 
 const detour = ({ direction }: Path): number => (direction === "relay" ? 1 : 0)

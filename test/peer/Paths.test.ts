@@ -50,6 +50,29 @@ describe("choose", () => {
     assert.deepStrictEqual(ids([path(1, 1, "Suspect"), path(2, 5, "Suspect"), path(3, 500)], undefined), [3, 1, 2])
   })
 
+  const relay = (id: number, roundTripMillis: number, state?: Path["state"]): Path => ({
+    ...path(id, roundTripMillis, state),
+    direction: "relay"
+  })
+  const chosen = (paths: ReadonlyArray<Path>, last?: number) => {
+    const choice = choose(paths, last)
+    return [choice?.order[0]?.id, choice?.reason]
+  }
+
+  it("takes a direct path before any relay, and leaves a relay for it, however far it is", () => {
+    assert.deepStrictEqual(chosen([relay(1, 1), path(2, 300)]), [2, "direct"])
+    assert.deepStrictEqual(chosen([relay(1, 1), path(2, 300), path(3, 310)], 1), [2, "direct"])
+  })
+
+  it("takes a relay that answers before a direct path that does not, and goes back when that does again", () => {
+    assert.deepStrictEqual(chosen([relay(1, 50), path(2, 1, "Suspect")], 2), [1, "answering"])
+    assert.deepStrictEqual(chosen([relay(1, 50), path(2, 1)], 1), [2, "direct"])
+  })
+
+  it("stays with a relay while another one is only a little faster", () => {
+    assert.deepStrictEqual(chosen([relay(1, 30), relay(2, 25)], 1), [1, "sticky"])
+  })
+
   it("does not depend on the order of the paths", () => {
     const paths = [path(1, 10), path(2, 10), path(3, 10, "Suspect"), path(4, 4)]
     assert.deepStrictEqual(ids(paths, 2), ids([...paths].reverse(), 2))
