@@ -10,7 +10,7 @@ import { chunk, echoService, MIB, read, timed, usersOf } from "./Users.ts"
 
 const SCHEMES = ["none", "tls", "dhxcp"] as const
 /** What goes each way in one test; more of it takes longer, and shows the same. */
-const BULK = Number(process.env.CONNET_TEST_MEBIBYTES ?? 8) * MIB
+const BULK = Number(process.env.CONNET_TEST_MEBIBYTES ?? 4) * MIB
 
 /** Configurations of all roles: an endpoint for each encryption through the relay, and one that is direct. */
 const makeStage = Effect.fnUntraced(function* (servicePort: number) {
@@ -142,6 +142,22 @@ describe("tunnels through the relay of a server", () => {
   }, 60_000)
 })
 
+describe("servers on one machine", () => {
+  it.live(
+    "do not get in each other's way: two of them, each with its relay",
+    () =>
+      Effect.gen(function* () {
+        const stages = [yield* makeStage(1), yield* makeStage(1)]
+        for (const { path } of stages) {
+          const server = yield* startProcess(["server", "--config", "server.toml"], path)
+          yield* server.says("control.online")
+          yield* server.says("relay.listening")
+        }
+      }),
+    60_000
+  )
+})
+
 describe("tunnels through a relay of its own", () => {
   it.live(
     "kill -9 of relay and control: direct streams go on, and the relay works again after each restart",
@@ -165,7 +181,8 @@ describe("tunnels through a relay of its own", () => {
           }
           yield* Effect.promise(() => direct.ping(open))
         }
-        assert.isTrue(yield* Effect.promise(() => relayed.roundTrip(MIB)))
+        assert.isTrue(yield* Effect.promise(() => relayed.roundTrip(BULK)))
+        assert.isTrue(yield* Effect.promise(() => direct.roundTrip(BULK)))
         process.stdout.write(`relay: ${times.join(", ")}\n`)
       }),
     120_000
