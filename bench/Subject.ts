@@ -59,6 +59,7 @@ export const role = (name: string, ...args: ReadonlyArray<string>) =>
 
 export const portOf = async (child: ChildProcess): Promise<number> => Number((await says(child, /^(\d+)\n/))[1])
 
+/** A TCP port that was free a moment ago; its UDP twin is free as well, as a rule. */
 const freePort = (): Promise<number> =>
   new Promise((resolve) => {
     const server = createServer().listen(0, "127.0.0.1", () => {
@@ -73,7 +74,7 @@ export const startProxy = async (service: number): Promise<Subject> => {
 }
 
 const control = async () => {
-  const port = await freePort()
+  const [port, relay] = [await freePort(), await freePort()]
   const authority = await Effect.runPromise(makeAuthority())
   const identity = await Effect.runPromise(authority.issueServer(["127.0.0.1"]))
   const file = (name: string, text: string) => {
@@ -85,27 +86,33 @@ const control = async () => {
   const key = file(`${port}.key`, Redacted.value(identity.privateKeyPem))
   const config = file(
     `server-${port}.toml`,
-    `[server]\ntokens = ["bench"]\n[[server.ingress]]\naddr = "127.0.0.1:${port}"\ncert-file = "${certificate}"\nkey-file = "${key}"\n`
+    `[server]\ntokens = ["bench"]\n[[server.ingress]]\naddr = "127.0.0.1:${port}"\ncert-file = "${certificate}"\nkey-file = "${key}"\n` +
+      `[[server.relay-ingress]]\naddr = "127.0.0.1:${relay}"\n`
   )
   const server = start([BIN, "server", "--config", config])
-  await says(server, /server\.listening/)
-  return { port, rootFile, file }
+  await says(server, /relay\.listening/)
+  return { port, rootFile, file, process: server }
 }
 
-/** Control server, destination and source: the command line as users run it. */
-export const startTunnel = async (service: number): Promise<Subject> => {
-  const { port: server, rootFile, file } = await control()
+/** Server, destination and source: the command line as users run it. `relayed`: through the server's relay, with this. */
+export const startTunnel = async (service: number, relayed?: "none" | "tls" | "dhxcp"): Promise<Subject> => {
+  const { port: server, rootFile, file, process } = await control()
   const port = await freePort()
+  const way = relayed === undefined ? 'route = "direct"' : `route = "relay"\nrelay-encryptions = ["${relayed}"]`
   const client = (endpoint: string) =>
     file(
       `client-${server}-${endpoint.length}.toml`,
-      `[client]\ntoken = "bench"\nserver-addr = "127.0.0.1:${server}"\nserver-cas-file = "${rootFile}"\ndirect-addr = "127.0.0.1:0"\n${endpoint}\n`
+      `[client]\ntoken = "bench"\nserver-addr = "127.0.0.1:${server}"\nserver-cas-file = "${rootFile}"\ndirect-addr = "127.0.0.1:0"\n${endpoint}\n${way}\n`
     )
   const run = (endpoint: string) => start([BIN, "--config", client(endpoint)])
   const destination = run(`[client.destinations.bench]\nurl = "tcp://127.0.0.1:${service}"`)
   const source = run(`[client.sources.bench]\nurl = "tcp://127.0.0.1:${port}"`)
-  await says(source, /path\.open/)
-  return { name: "tunnel", port, processes: [destination, source] }
+  if (relayed === undefined) {
+    await says(source, /path\.open/)
+    return { name: "tunnel", port, processes: [destination, source] }
+  }
+  await Promise.all([says(source, /relay\.online/), says(destination, /relay\.online/)])
+  return { name: `relay, ${relayed}`, port, processes: [destination, source, process] }
 }
 
 /** The same two clients with a bad link between them. */

@@ -20,7 +20,11 @@ const MIB = 1024 * 1024
 const quick = process.argv.includes("--quick")
 const ROUNDS = quick ? 1 : 3
 const BULK_BYTES = (quick ? 64 : 192) * MIB
+const RELAYED_BYTES = (quick ? 32 : 64) * MIB
 const LOSSY_BYTES = (quick ? 16 : 48) * MIB
+
+const SCHEMES = ["none", "tls", "dhxcp"] as const
+const RELAYED = SCHEMES.map((scheme) => `relay, ${scheme}`)
 
 const results: Record<string, Record<string, Array<number>>> = {}
 const note = (row: string, subject: string, value: number) => {
@@ -41,13 +45,13 @@ const bareLoop = async () => {
   sender.kill()
 }
 
-const bulkRows = async ({ name, port, processes }: Subject) => {
+const bulkRows = async ({ name, port, processes }: Subject, bytes: number = BULK_BYTES) => {
   const cpu = cpuSeconds(processes)
-  note("bulk down, 1 connection, Mbit/s", name, await bulk(port, "down", 1, BULK_BYTES))
-  note("CPU seconds for each GB, down", name, (cpuSeconds(processes) - cpu) / (BULK_BYTES / 1e9))
-  note("bulk up, 1 connection, Mbit/s", name, await bulk(port, "up", 1, BULK_BYTES))
-  note("bulk down, 8 connections, Mbit/s", name, await bulk(port, "down", 8, BULK_BYTES / 8))
-  note("bulk up, 8 connections, Mbit/s", name, await bulk(port, "up", 8, BULK_BYTES / 8))
+  note("bulk down, 1 connection, Mbit/s", name, await bulk(port, "down", 1, bytes))
+  note("CPU seconds for each GB, down", name, (cpuSeconds(processes) - cpu) / (bytes / 1e9))
+  note("bulk up, 1 connection, Mbit/s", name, await bulk(port, "up", 1, bytes))
+  note("bulk down, 8 connections, Mbit/s", name, await bulk(port, "down", 8, bytes / 8))
+  note("bulk up, 8 connections, Mbit/s", name, await bulk(port, "up", 8, bytes / 8))
 }
 
 const smallRows = async ({ name, port }: Subject) => {
@@ -67,14 +71,16 @@ const idleRow = async ({ name, port, processes }: Subject) => {
 const median = (values: ReadonlyArray<number>) => [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)]!
 
 const table = (): string => {
-  const subjects = ["plain proxy", "bare loop", "tunnel", "tunnel over the bad link"]
+  const subjects = ["plain proxy", "bare loop", "tunnel", "tunnel over the bad link", ...RELAYED]
   const cell = (value: number | undefined) =>
     value === undefined ? "–" : value >= 100 ? Math.round(value).toLocaleString("en") : value.toFixed(1)
   const lines = Object.entries(results).map(([row, values]) => {
     const cells = subjects.map((name) => cell(values[name] && median(values[name])))
     return `| ${row} | ${cells.join(" | ")} |`
   })
-  return [`| median of ${ROUNDS} | ${subjects.join(" | ")} |`, "|---|--:|--:|--:|--:|", ...lines].join("\n")
+  return [`| median of ${ROUNDS} | ${subjects.join(" | ")} |`, `|---|${"--:|".repeat(subjects.length)}`, ...lines].join(
+    "\n"
+  )
 }
 
 const main = async () => {
@@ -82,6 +88,7 @@ const main = async () => {
   const proxy = await startProxy(service)
   const tunnel = await startTunnel(service)
   const lossy = await startTunnelOverLink(service)
+  const relayed = await Promise.all(SCHEMES.map((scheme) => startTunnel(service, scheme)))
   for (let round = 0; round < ROUNDS; round++) {
     await bulkRows(proxy)
     await bareLoop()
@@ -89,9 +96,14 @@ const main = async () => {
     await smallRows(proxy)
     await smallRows(tunnel)
     note("bulk down, 1 connection, Mbit/s", lossy.name, await bulk(lossy.port, "down", 1, LOSSY_BYTES))
+    for (const subject of relayed) {
+      await bulkRows(subject, RELAYED_BYTES)
+      await smallRows(subject)
+    }
   }
   await idleRow(proxy)
   await idleRow(tunnel)
+  for (const subject of relayed) await idleRow(subject)
 
   const [bare, through] = ["bare loop", "tunnel"].map((name) =>
     median(results["bulk down, 1 connection, Mbit/s"]![name]!)

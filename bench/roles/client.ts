@@ -5,7 +5,7 @@
 import { readFileSync } from "node:fs"
 import { Duration, Effect, Layer, Logger, Redacted } from "effect"
 import type { EndpointName } from "../../src/domain/EndpointName.ts"
-import { Client } from "../../src/endpoint/Client.ts"
+import { Client, type ClientEndpoint } from "../../src/endpoint/Client.ts"
 import { Alpn } from "../../src/protocol/Alpn.ts"
 import * as Quic from "../../src/transport/quic/Quic.ts"
 import { type DialTarget, type Endpoint, Transport } from "../../src/transport/Transport.ts"
@@ -39,7 +39,12 @@ const layerTransport = Layer.effect(
   )
 ).pipe(Layer.provide(Quic.layer()))
 
-const endpoint = { route: "any" as const, address: { host: "127.0.0.1", port: options.port }, dialTimeout: undefined }
+const endpoint: ClientEndpoint = {
+  route: "direct",
+  address: { host: "127.0.0.1", port: options.port },
+  dialTimeout: undefined,
+  relayEncryptions: ["tls"]
+}
 const endpoints = new Map([["bench" as EndpointName, endpoint]])
 
 await Effect.runPromise(
