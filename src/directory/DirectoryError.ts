@@ -29,7 +29,7 @@ export class StateUnusable extends Schema.TaggedError<StateUnusable>()("StateUnu
   detail: Schema.String
 }) {
   override get message() {
-    return `${this.detail} (${this.path}); repair the file, or remove it to start as a new server`
+    return `${this.path} is unusable: ${this.detail}; repair the file, or remove it to start as a new server`
   }
 }
 

@@ -9,6 +9,7 @@ export abstract class WrappedStream extends Duplex {
   #wanted = false
   /** A piece that came is being received. */
   #busy = false
+  #pulling = false
   #innerEnded = false
   #ended = false
 
@@ -21,11 +22,12 @@ export abstract class WrappedStream extends Duplex {
     inner.on("end", () => this.#onInnerEnd())
     inner.on("error", (error) => this.#onInnerFailed(error))
     inner.on("close", () => {
-      if (!this.#innerDone()) this.#onInnerFailed(inner.errored ?? new Error("the stream was closed before its end"))
+      if (!this.#innerDone()) this.#onInnerFailed(inner.errored ?? new Error(CLOSED_EARLY))
     })
     // What has happened already is not said again.
     if (inner.errored) process.nextTick(() => this.#onInnerFailed(inner.errored!))
     else if (inner.readableEnded) process.nextTick(() => this.#onInnerEnd())
+    else if (inner.destroyed) process.nextTick(() => this.#onInnerFailed(new Error(CLOSED_EARLY)))
   }
 
   /** Takes a piece that came: pushes what it stands for, and calls `done`, or destroys this stream. */
@@ -39,13 +41,18 @@ export abstract class WrappedStream extends Duplex {
     this.#wanted = this.push(piece)
   }
 
+  /** Writes to the inner stream. An error of it waits, like any other one, until what had come whole is given out. */
+  protected forward(chunk: Buffer, written: () => void): void {
+    this.inner.write(chunk, this.#unless(written))
+  }
+
   override _read(): void {
     this.#wanted = true
     this.#pull()
   }
 
   override _final(finished: (error?: Error | null) => void): void {
-    this.inner.end(finished)
+    this.inner.end(this.#unless(finished))
   }
 
   override _destroy(error: Error | null, destroyed: (error: Error | null) => void): void {
@@ -53,16 +60,23 @@ export abstract class WrappedStream extends Duplex {
     destroyed(error)
   }
 
+  /** A loop, because a piece that was received at once must not deepen the stack: thousands may wait. */
   #pull(): void {
-    if (!this.#wanted || this.#busy || this.destroyed) return
-    const piece: Buffer | null = (this.inner as Readable).read()
-    if (piece === null) return
-    this.#busy = true
-    this.receive(piece, () => {
-      this.#busy = false
-      if (this.#innerEnded) this.#end()
-      else this.#pull()
-    })
+    if (this.#pulling) return
+    this.#pulling = true
+    while (this.#wanted && !this.#busy && !this.destroyed) {
+      const piece: Buffer | null = (this.inner as Readable).read()
+      if (piece === null) break
+      this.#busy = true
+      this.receive(piece, this.#received)
+    }
+    this.#pulling = false
+  }
+
+  readonly #received = (): void => {
+    this.#busy = false
+    if (this.#innerEnded) this.#end()
+    else this.#pull()
   }
 
   #onInnerEnd(): void {
@@ -81,13 +95,22 @@ export abstract class WrappedStream extends Duplex {
     this.push(null)
   }
 
-  /** What came whole is still given out. */
+  /** What came whole is still given out, also a piece of it that is still being received. */
   #onInnerFailed(error: Error): void {
-    if (this.#ended && !this.readableEnded) this.once("end", () => this.destroy(error))
+    if (this.#innerEnded && !this.readableEnded) this.once("end", () => this.destroy(error))
     else this.destroy(error)
+  }
+
+  #unless(done: () => void): (error?: Error | null) => void {
+    return (error) => {
+      if (error) this.#onInnerFailed(this.inner.errored ?? error)
+      else done()
+    }
   }
 
   #innerDone(): boolean {
     return this.inner.readableEnded && this.inner.writableFinished
   }
 }
+
+const CLOSED_EARLY = "the stream was closed before its end"

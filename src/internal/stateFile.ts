@@ -1,20 +1,26 @@
 /** Small files of JSON in which a process remembers something about itself. Only their owner may read them. */
 import { randomBytes } from "node:crypto"
-import { mkdir, open, readFile, rename } from "node:fs/promises"
+import { mkdir, open, readFile, rename, rm } from "node:fs/promises"
 import { dirname } from "node:path"
 
-/** What the file holds, or undefined when there is none. Rejects with a sentence that names the file. */
+/** What the file holds, or undefined when there is none. Rejects with what is wrong with it, and quotes nothing of it. */
 export const readState = async (path: string): Promise<unknown> => {
+  let text: string
   try {
-    return JSON.parse(await readFile(path, "utf8"))
+    text = await readFile(path, "utf8")
   } catch (error) {
-    const { code, message } = error as NodeJS.ErrnoException
+    const { code } = error as NodeJS.ErrnoException
     if (code === "ENOENT") return undefined
-    throw new Error(`cannot read ${path}: ${code ?? message}`)
+    throw new Error(`it cannot be read: ${code ?? error}`)
+  }
+  try {
+    return JSON.parse(text)
+  } catch {
+    throw new Error("it is not JSON")
   }
 }
 
-/** Replaces the file as a whole, or not at all. Rejects with a sentence that names the file. */
+/** Replaces the file as a whole, or not at all. Rejects with why it cannot. */
 export const writeState = async (path: string, state: unknown): Promise<void> => {
   const temporary = `${path}.${randomBytes(6).toString("hex")}`
   try {
@@ -28,6 +34,7 @@ export const writeState = async (path: string, state: unknown): Promise<void> =>
     }
     await rename(temporary, path)
   } catch (error) {
-    throw new Error(`cannot write ${path}: ${(error as NodeJS.ErrnoException).code ?? error}`)
+    await rm(temporary, { force: true }).catch(() => {})
+    throw new Error(`it cannot be written: ${(error as NodeJS.ErrnoException).code ?? error}`)
   }
 }

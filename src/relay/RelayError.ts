@@ -7,7 +7,7 @@ export class StateUnusable extends Schema.TaggedError<StateUnusable>()("StateUnu
   detail: Schema.String
 }) {
   override get message() {
-    return `${this.detail} (${this.path}); repair the file, or remove it to register as a new relay`
+    return `${this.path} is unusable: ${this.detail}; repair the file, or remove it to register as a new relay`
   }
 }
 

@@ -1,6 +1,6 @@
 /** A control server, relays and those who come to them, each in its own Scope, over the transport in memory. */
 import { randomBytes } from "node:crypto"
-import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs"
+import { mkdtempSync, rmSync, statSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
@@ -473,23 +473,6 @@ describe("the links to relays", () => {
       assert.isUndefined(kept.connection.ended())
       yield* Scope.close(scope, Exit.void)
       assert.deepInclude(endpoint.counts(), { connections: 0, streams: 0 })
-    })
-  )
-})
-
-describe("the identity of a control server", () => {
-  live("is made once, and a broken file is an error that names it and leaves it alone", () =>
-    Effect.gen(function* () {
-      const folder = yield* temporary
-      const path = join(folder, "control.json")
-      const made = yield* loadControlIdentity(folder)
-      assert.deepStrictEqual(yield* loadControlIdentity(folder), made)
-      for (const broken of ["not JSON", '{"id": ""}', "{}"]) {
-        writeFileSync(path, broken)
-        const error = yield* Effect.flip(loadControlIdentity(folder))
-        assert.include(error.message, path)
-        assert.strictEqual(readFileSync(path, "utf8"), broken)
-      }
     })
   )
 })

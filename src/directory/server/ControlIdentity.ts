@@ -31,7 +31,7 @@ export const makeControlIdentity = (): ControlIdentity => ({
 export const loadControlIdentity = Effect.fnUntraced(function* (folder: string) {
   const path = join(folder, "control.json")
   const unusable = (error: unknown) =>
-    new DirectoryError({ reason: new StateUnusable({ path, detail: (error as Error).message }) })
+    new DirectoryError({ reason: new StateUnusable({ path, detail: (error as Error).message.replace(/\s+/g, " ") }) })
   const state = yield* Effect.tryPromise({ try: () => readState(path), catch: unusable })
   if (state !== undefined) {
     return yield* Schema.decodeUnknownEffect(ControlIdentity)(state).pipe(Effect.mapError(unusable))

@@ -74,12 +74,12 @@ class DhxcpStream extends WrappedStream {
     return cut ? new StreamForged("the encrypted stream was cut off before its end") : undefined
   }
 
-  override _write(chunk: Buffer, _encoding: BufferEncoding, written: (error?: Error | null) => void): void {
+  override _write(chunk: Buffer, _encoding: BufferEncoding, written: () => void): void {
     const frames: Array<Buffer> = []
     for (let at = 0; at < chunk.length; at += MAX_WRITTEN) {
       frames.push(...this.#seal(chunk.subarray(at, at + MAX_WRITTEN)))
     }
-    this.inner.write(Buffer.concat(frames), written)
+    this.forward(Buffer.concat(frames), written)
   }
 
   override _final(finished: (error?: Error | null) => void): void {

@@ -90,8 +90,8 @@ class Guard extends WrappedStream {
     this.push(NO_RECORD)
   }
 
-  override _write(chunk: Buffer, _encoding: BufferEncoding, written: (error?: Error | null) => void): void {
-    this.inner.write(chunk, written)
+  override _write(chunk: Buffer, _encoding: BufferEncoding, written: () => void): void {
+    this.forward(chunk, written)
   }
 }
 

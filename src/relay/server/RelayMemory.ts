@@ -37,7 +37,9 @@ export const inProcess = (): RelayMemory => {
 export const inFolder = (folder: string): RelayMemory => {
   const place = join(folder, "relay.json")
   const unusable = (error: unknown) =>
-    new RelayError({ reason: new StateUnusable({ path: place, detail: (error as Error).message }) })
+    new RelayError({
+      reason: new StateUnusable({ path: place, detail: (error as Error).message.replace(/\s+/g, " ") })
+    })
   return {
     place,
     lasting: true,

@@ -53,8 +53,8 @@ class Throttled extends WrappedStream {
 
   protected override endsHere(): undefined {}
 
-  override _write(chunk: Buffer, _encoding: BufferEncoding, written: (error?: Error | null) => void): void {
-    this.#after(this.#writing.take(chunk.length), () => this.inner.write(chunk, written))
+  override _write(chunk: Buffer, _encoding: BufferEncoding, written: () => void): void {
+    this.#after(this.#writing.take(chunk.length), () => this.forward(chunk, written))
   }
 
   override _destroy(error: Error | null, destroyed: (error: Error | null) => void): void {
