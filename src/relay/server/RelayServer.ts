@@ -26,7 +26,7 @@ import {
   sendFrame
 } from "../../protocol/MessageStream.ts"
 import type { ClientAuthentication } from "../../protocol/RelayControl.ts"
-import { CROWDED, makeReception, turnAway } from "../../transport/Reception.ts"
+import { crowdedOut, makeReception, turnAway } from "../../transport/Reception.ts"
 import { type Connection, type Endpoint, serve, Transport, type TransportStream } from "../../transport/Transport.ts"
 import { Trust } from "../../transport/Trust.ts"
 import { makeRegistration, type RegistrationOptions } from "./Registration.ts"
@@ -135,7 +135,8 @@ export const startRelay = Effect.fnUntraced(function* (options: RelayServerOptio
     )
 
   const hello = Effect.fnUntraced(function* (connection: Connection) {
-    if (!(yield* reception.admit(connection))) return yield* refuse(connection, CROWDED)
+    if (!(yield* reception.admit(connection)))
+      return yield* Effect.as(crowdedOut(connection, "link.refused"), undefined)
     const messages = { width: frameWidth("relay", connection.protocol), limit: MAX_STRANGER_MESSAGE_BYTES }
     const stream = yield* connection.accept.pipe(Effect.timeout(HELLO_DEADLINE))
     const answer = (response: Hello.AuthenticateResponse) =>
