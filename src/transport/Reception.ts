@@ -35,8 +35,13 @@ export const makeReception = () => {
   }
 }
 
-/** What is said to strangers of an address that has too many of them. */
-export const CROWDED = "too many connections from this address are not authenticated yet"
+/** Closes one connection too many of an address. The code says nothing about who it is: it may come back later. */
+export const crowdedOut = (connection: Connection, event: string) =>
+  turnAway(connection, {
+    event,
+    code: NO_PARTICULAR_REASON,
+    message: "too many connections from this address are not authenticated yet"
+  })
 
 /**
  * Closes a connection with a code, after `answer` was sent and had a moment to be read.
@@ -53,8 +58,12 @@ export const turnAway = Effect.fnUntraced(function* (
     Effect.annotateLogs({ address: SocketAddress.format(connection.remoteAddress()), reason: message })
   )
   if (answer !== undefined) {
-    yield* Effect.ignore(answer)
+    // Whoever does not read it must not keep us.
+    yield* Effect.timeoutOption(Effect.ignore(answer), REFUSAL_GRACE)
     yield* Effect.timeoutOption(connection.closed, REFUSAL_GRACE)
   }
   yield* connection.close(code, message)
 })
+
+/** 100 and above would be about the one who is turned away, who would give up for good. */
+const NO_PARTICULAR_REASON = 0

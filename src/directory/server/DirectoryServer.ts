@@ -19,7 +19,7 @@ import { MAX_MESSAGE_BYTES, MAX_STRANGER_MESSAGE_BYTES } from "../../protocol/Fr
 import { type MessageOptions, receive, receiveWithin, send } from "../../protocol/MessageStream.ts"
 import type { ProtocolError } from "../../protocol/ProtocolError.ts"
 import { sealAuthentication } from "../../protocol/RelayControl.ts"
-import { CROWDED, makeReception, turnAway } from "../../transport/Reception.ts"
+import { crowdedOut, makeReception, turnAway } from "../../transport/Reception.ts"
 import { type Connection, type Listener, serve, type TransportStream } from "../../transport/Transport.ts"
 import type { TransportError } from "../../transport/TransportError.ts"
 import type { ControlIdentity } from "./ControlIdentity.ts"
@@ -71,7 +71,8 @@ export const makeDirectoryServer = Effect.fnUntraced(function* (options: Directo
 
   const hello = Effect.fnUntraced(function* (connection: Connection) {
     const publicAddress = connection.remoteAddress()
-    if (!(yield* reception.admit(connection))) return yield* refuse(connection, CROWDED)
+    if (!(yield* reception.admit(connection)))
+      return yield* Effect.as(crowdedOut(connection, "client.refused"), undefined)
     const messages = { width: frameWidth("control", connection.protocol), limit: MAX_STRANGER_MESSAGE_BYTES }
     const stream = yield* connection.accept.pipe(Effect.timeout(HELLO_DEADLINE))
     const request = yield* receiveWithin(stream, Messages.authenticateRequest, messages, HELLO_DEADLINE)

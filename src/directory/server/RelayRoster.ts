@@ -15,7 +15,7 @@ import { MAX_STRANGER_MESSAGE_BYTES } from "../../protocol/Frame.ts"
 import { receiveWithin, send } from "../../protocol/MessageStream.ts"
 import * as Messages from "../../protocol/RelayControl.ts"
 import { makeBoxKey } from "../../protocol/seal.ts"
-import { CROWDED, makeReception, turnAway } from "../../transport/Reception.ts"
+import { crowdedOut, makeReception, turnAway } from "../../transport/Reception.ts"
 import { type Connection, type Listener, serve } from "../../transport/Transport.ts"
 import type { TransportError } from "../../transport/TransportError.ts"
 import { dnsNames } from "../../transport/Trust.ts"
@@ -55,7 +55,8 @@ export const makeRelayRoster = Effect.fnUntraced(function* ({ identity, tokens }
   let registered: ReadonlyArray<RegisteredRelay> = []
   const publish = (next: ReadonlyArray<RegisteredRelay>) => {
     registered = next
-    return SubscriptionRef.set(relays, [...new Map(next.map((relay) => [relay.id, relay])).values()])
+    // Whoever comes last tells what is there then: two at once may get here in either order.
+    return SubscriptionRef.update(relays, () => [...new Map(registered.map((relay) => [relay.id, relay])).values()])
   }
 
   const refuse = (connection: Connection, message: string, answer?: Effect.Effect<unknown, unknown>) =>
@@ -65,7 +66,8 @@ export const makeRelayRoster = Effect.fnUntraced(function* ({ identity, tokens }
     )
 
   const hello = Effect.fnUntraced(function* (connection: Connection) {
-    if (!(yield* reception.admit(connection))) return yield* refuse(connection, CROWDED)
+    if (!(yield* reception.admit(connection)))
+      return yield* Effect.as(crowdedOut(connection, "relay.refused"), undefined)
     const messages = { width: frameWidth("registration", connection.protocol), limit: MAX_STRANGER_MESSAGE_BYTES }
     const stream = yield* connection.accept.pipe(Effect.timeout(HELLO_DEADLINE))
     const answer = (response: Messages.AuthenticateResponse) =>

@@ -5,7 +5,7 @@
  * A link belongs to one endpoint of one client. Nothing of a link, whatever it says, touches another one.
  */
 import type { Duplex } from "node:stream"
-import { Duration, Effect, FiberSet, type Redacted, Scope } from "effect"
+import { Duration, Effect, FiberSet, Option, type Redacted, Scope } from "effect"
 import { certificateKey } from "../../certs/certificateKey.ts"
 import { issueServer } from "../../certs/issue.ts"
 import { realmName } from "../../certs/realmName.ts"
@@ -26,7 +26,7 @@ import {
   sendFrame
 } from "../../protocol/MessageStream.ts"
 import type { ClientAuthentication } from "../../protocol/RelayControl.ts"
-import { CROWDED, makeReception, turnAway } from "../../transport/Reception.ts"
+import { crowdedOut, makeReception, turnAway } from "../../transport/Reception.ts"
 import { type Connection, type Endpoint, serve, Transport, type TransportStream } from "../../transport/Transport.ts"
 import { Trust } from "../../transport/Trust.ts"
 import { makeRegistration, type RegistrationOptions } from "./Registration.ts"
@@ -96,6 +96,8 @@ export const startRelay = Effect.fnUntraced(function* (options: RelayServerOptio
   const identity = yield* issueServer([realmName("reserve.relay")])
   const reception = makeReception()
   const linksOf = new Map<string, number>()
+  /** Waiting for a sign of life of each link that is silent. */
+  const silences = yield* FiberSet.make<void, never>()
   let board: Switchboard.Switchboard<Link> = new Map()
   let nextKey = 0
 
@@ -112,14 +114,12 @@ export const startRelay = Effect.fnUntraced(function* (options: RelayServerOptio
 
   // ── hello ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-  /** Counts the links of an address while the Scope lives. */
-  const admitLink = ({ host }: SocketAddress.SocketAddress) =>
-    Effect.acquireRelease(
-      Effect.sync(() => {
-        const count = (linksOf.get(host) ?? 0) + 1
-        linksOf.set(host, count)
-        return limits.linksPerAddress === undefined || count <= limits.linksPerAddress
-      }),
+  /** Counts a link of an address while the Scope lives. False when that has as many as it may have. */
+  const admitLink = Effect.fnUntraced(function* ({ host }: SocketAddress.SocketAddress) {
+    const { linksPerAddress } = limits
+    if (linksPerAddress !== undefined && (linksOf.get(host) ?? 0) >= linksPerAddress) return false
+    yield* Effect.acquireRelease(
+      Effect.sync(() => linksOf.set(host, (linksOf.get(host) ?? 0) + 1)),
       () =>
         Effect.sync(() => {
           const count = linksOf.get(host)! - 1
@@ -127,6 +127,8 @@ export const startRelay = Effect.fnUntraced(function* (options: RelayServerOptio
           else linksOf.set(host, count)
         })
     )
+    return true
+  })
 
   const refuse = (connection: Connection, message: string, answer?: Effect.Effect<unknown, unknown>) =>
     Effect.as(
@@ -135,7 +137,8 @@ export const startRelay = Effect.fnUntraced(function* (options: RelayServerOptio
     )
 
   const hello = Effect.fnUntraced(function* (connection: Connection) {
-    if (!(yield* reception.admit(connection))) return yield* refuse(connection, CROWDED)
+    if (!(yield* reception.admit(connection)))
+      return yield* Effect.as(crowdedOut(connection, "link.refused"), undefined)
     const messages = { width: frameWidth("relay", connection.protocol), limit: MAX_STRANGER_MESSAGE_BYTES }
     const stream = yield* connection.accept.pipe(Effect.timeout(HELLO_DEADLINE))
     const answer = (response: Hello.AuthenticateResponse) =>
@@ -161,16 +164,30 @@ export const startRelay = Effect.fnUntraced(function* (options: RelayServerOptio
 
   // ── streams ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
+  /** Asks a silent link for signs of life until there is one, or it ends. */
+  const untilItAnswers = Effect.fnUntraced(function* (link: Link) {
+    while (link.silent && link.connection.ended() === undefined) {
+      const answer = yield* link.connection.probe.pipe(
+        Effect.timeoutOption(patienceMillis(link)),
+        Effect.orElseSucceed(() => Option.none<number>())
+      )
+      if (Option.isSome(answer)) link.silent = false
+    }
+  })
+
+  /** It is asked last from now on, until it answers again. */
+  const fellSilent = Effect.fnUntraced(function* (link: Link) {
+    if (link.silent) return
+    link.silent = true
+    yield* FiberSet.run(silences, untilItAnswers(link))
+  })
+
   /** Fails when the link itself does not answer, whatever its service does. */
   const silence = Effect.fnUntraced(function* (link: Link) {
-    const roundTripMillis = link.connection.traffic().roundTripMillis ?? 0
-    yield* Effect.sleep(GRACE_MILLIS + 2 * roundTripMillis)
+    yield* Effect.sleep(GRACE_MILLIS + 2 * (link.connection.traffic().roundTripMillis ?? 0))
     yield* link.connection.probe.pipe(
-      Effect.timeout(Math.max(MIN_PROBE_MILLIS, 4 * roundTripMillis)),
-      Effect.mapError(() => {
-        link.silent = true
-        return notTaken("it does not answer")
-      })
+      Effect.timeout(patienceMillis(link)),
+      Effect.catch(() => Effect.andThen(fellSilent(link), Effect.fail(notTaken("it does not answer"))))
     )
     return yield* Effect.never
   })
@@ -229,6 +246,9 @@ export const startRelay = Effect.fnUntraced(function* (options: RelayServerOptio
       return yield* refuseStream(ErrorCode.DestinationNotFound, `no such destination of ${endpoint} is at the relay`)
     }
     const causes: Array<string> = []
+    const tooLate = Effect.sync(() =>
+      causes.push(`no destination has answered within ${Duration.toSeconds(SEARCH_DEADLINE)} seconds`)
+    )
     const search = Effect.gen(function* () {
       for (const candidate of candidates) {
         const result = yield* Effect.result(ask(candidate, request))
@@ -236,13 +256,14 @@ export const startRelay = Effect.fnUntraced(function* (options: RelayServerOptio
         causes.push(result.failure.message)
       }
       return undefined
-    }).pipe(Effect.timeoutOrElse({ duration: SEARCH_DEADLINE, orElse: () => Effect.undefined }))
+    }).pipe(Effect.timeoutOrElse({ duration: SEARCH_DEADLINE, orElse: () => Effect.as(tooLate, undefined) }))
     const found = yield* Effect.raceFirst(search, gone(stream))
     if (found === undefined) return yield* refuseStream(ErrorCode.DestinationDialFailed, causes.join("; "))
     const { candidate } = found
     candidate.streams++
     yield* sendFrame(stream, found.response, messages).pipe(
-      Effect.andThen(join(limited(link, stream), limited(candidate, found.stream))),
+      // Not before: nobody hears the errors of a limited stream until it is joined.
+      Effect.andThen(Effect.suspend(() => join(limited(link, stream), limited(candidate, found.stream)))),
       Effect.ensuring(
         Effect.sync(() => {
           candidate.streams--
@@ -336,6 +357,10 @@ export const startRelay = Effect.fnUntraced(function* (options: RelayServerOptio
 })
 
 const makeRates = (bytesPerSecond: number) => ({ in: makeRate(bytesPerSecond), out: makeRate(bytesPerSecond) })
+
+/** How long its answer may take before a link is silent. */
+const patienceMillis = ({ connection }: Link): number =>
+  Math.max(MIN_PROBE_MILLIS, 4 * (connection.traffic().roundTripMillis ?? 0))
 
 /** A stream of a link, slowed down when the link has a limit. */
 const limited = ({ rates }: Link, stream: TransportStream): Duplex =>

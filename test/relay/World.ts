@@ -1,0 +1,187 @@
+/** A control server, a relay and those who come to them, over the transport in memory; each in a Scope of its own. */
+import { Duration, Effect, Exit, Fiber, Layer, Logger, Redacted, Schedule, Scope, SubscriptionRef } from "effect"
+import { makeAuthority } from "../../src/certs/Authority.ts"
+import type { Identity } from "../../src/certs/Identity.ts"
+import { issueClient } from "../../src/certs/issue.ts"
+import { Directory } from "../../src/directory/client/Directory.ts"
+import { type ControlIdentity, makeControlIdentity } from "../../src/directory/server/ControlIdentity.ts"
+import { ControlServer } from "../../src/directory/server/ControlServer.ts"
+import type { EndpointName } from "../../src/domain/EndpointName.ts"
+import type { Role } from "../../src/domain/Role.ts"
+import type { SocketAddress } from "../../src/domain/SocketAddress.ts"
+import { Alpn, frameWidth } from "../../src/protocol/Alpn.ts"
+import type { RelayOffer } from "../../src/protocol/ClientControl.ts"
+import * as Hello from "../../src/protocol/ClientRelay.ts"
+import { MAX_MESSAGE_BYTES } from "../../src/protocol/Frame.ts"
+import { receive, send } from "../../src/protocol/MessageStream.ts"
+import { startRelayAlone } from "../../src/relay/server/Relay.ts"
+import { inProcess, type RelayMemory } from "../../src/relay/server/RelayMemory.ts"
+import type { RelayLimits } from "../../src/relay/server/RelayServer.ts"
+import * as Memory from "../../src/transport/memory/Memory.ts"
+import { type Connection, type Endpoint, Transport, TransportEndpoint } from "../../src/transport/Transport.ts"
+import { Trust } from "../../src/transport/Trust.ts"
+
+export const HERE = { host: "127.0.0.1", port: 0 }
+export const WEB = "web" as EndpointName
+export const OPTIONS = { width: 4 as const, limit: MAX_MESSAGE_BYTES }
+
+export interface GuestOptions {
+  readonly endpoint?: EndpointName
+  readonly protocols?: ReadonlyArray<string>
+  /** What lies on the way to the relay. */
+  readonly link?: Memory.Link
+}
+
+export interface RelayStart {
+  readonly memory?: RelayMemory
+  readonly limits?: RelayLimits
+  readonly token?: string
+}
+
+export const makeWorld = Effect.gen(function* () {
+  const network = new Memory.MemoryNetwork()
+  const bound: Array<Endpoint> = []
+  const { bind } = yield* Transport.pipe(Effect.provide(Memory.layer(network, { idleTimeoutMillis: 5_000 })))
+  const transport = Layer.succeed(
+    Transport,
+    Transport.of({
+      bind: (options) => Effect.tap(bind(options), (endpoint) => Effect.sync(() => bound.push(endpoint)))
+    })
+  )
+  const authority = yield* makeAuthority()
+  const identity = yield* authority.issueServer(["127.0.0.1"])
+  const trust = Trust.authorities("127.0.0.1", [authority.certificatePem])
+  const at: { clients: SocketAddress; relays: SocketAddress; relay: SocketAddress } = {
+    clients: HERE,
+    relays: HERE,
+    relay: HERE
+  }
+
+  /** A Scope that ends with the current one, unless it is closed before. */
+  const ownScope = Effect.gen(function* () {
+    const scope = yield* Scope.fork(yield* Effect.scope)
+    return { scope, close: Scope.close(scope, Exit.void) }
+  })
+
+  /** Starts the control server, at the same addresses each time. */
+  const startControl = Effect.fnUntraced(function* (controlIdentity: ControlIdentity = makeControlIdentity()) {
+    const { scope, close } = yield* ownScope
+    const { clients, relays } = yield* ControlServer.start({
+      identity: controlIdentity,
+      ingresses: [{ address: at.clients, identity }],
+      tokens: [Redacted.make("good")],
+      endpointExpiry: Duration.seconds(30),
+      relays: { tokens: [Redacted.make("relay token")], ingresses: [{ address: at.relays, identity }] }
+    }).pipe(Effect.provideService(Scope.Scope, scope), Effect.provide([transport, silent]))
+    at.clients = clients[0]!
+    at.relays = relays[0]!
+    return { stop: close }
+  })
+
+  /** Starts a relay, at the same address each time. `run` is its registration. */
+  const startRelay = Effect.fnUntraced(function* ({ memory = inProcess(), limits = {}, token }: RelayStart = {}) {
+    const { scope, close } = yield* ownScope
+    const { addresses, run } = yield* startRelayAlone({
+      control: at.relays,
+      trust,
+      handshakeTimeout: Duration.seconds(1),
+      token: Redacted.make(token ?? "relay token"),
+      metadata: "test relay",
+      buildVersion: "test",
+      memory,
+      ingresses: [{ address: at.relay, advertised: [HERE] }],
+      limits
+    }).pipe(Effect.provideService(Scope.Scope, scope), Effect.provide([transport, silent]))
+    at.relay = addresses[0]!
+    const fiber = yield* run.pipe(Effect.provide(silent), Effect.forkIn(scope))
+    return { run: Fiber.join(fiber), stop: close }
+  })
+
+  const own = yield* bind({ address: HERE })
+
+  /** A connection without anything of ours behind it: for saying anything at all. */
+  const dial = (address: SocketAddress, protocols: ReadonlyArray<string>, identity?: Identity) =>
+    own.dial({ address, protocols, trust: Trust.anyone, timeout: "1 second", ...(identity && { identity }) })
+
+  /** What control offers to a client with this certificate. */
+  const offersFor = Effect.fnUntraced(function* (certificate: Uint8Array, role: Role, endpoint = WEB) {
+    const directory = yield* Effect.map(
+      Layer.build(
+        Directory.layer({
+          server: at.clients,
+          trust,
+          token: Redacted.make("good"),
+          metadata: "",
+          handshakeTimeout: Duration.seconds(1),
+          buildVersion: "test"
+        }).pipe(
+          Layer.provideMerge(TransportEndpoint.layer({ address: HERE })),
+          Layer.provide(transport),
+          Layer.provide(silent)
+        )
+      ),
+      (context) => Effect.provide(Directory, context)
+    ).pipe(Effect.flatten)
+    return yield* directory.relays({ endpoint, role, clientCertificate: certificate }).pipe(Effect.provide(silent))
+  })
+
+  /** Waits until exactly one relay is offered. */
+  const theOffer = (offers: SubscriptionRef.SubscriptionRef<ReadonlyArray<RelayOffer>>) =>
+    eventually(SubscriptionRef.get(offers), (all) => all.length === 1).pipe(Effect.map(([offer]) => offer!))
+
+  /** Shows an authentication to the relay, and what it answers. */
+  const enter = Effect.fnUntraced(function* (connection: Connection, authentication: Uint8Array) {
+    const messages = { width: frameWidth("relay", connection.protocol), limit: MAX_MESSAGE_BYTES }
+    const stream = yield* connection.open
+    const request = { authentication, metadata: "", buildVersion: "" }
+    yield* send(stream, Hello.authenticateRequest, request, messages)
+    const answer = yield* receive(stream, Hello.authenticateResponse, messages)
+    stream.end().resume()
+    return answer
+  })
+
+  /** A client with a link to the relay, played by the test. */
+  const guest = Effect.fnUntraced(function* (role: Role, options: GuestOptions = {}) {
+    const identity = yield* issueClient
+    const { authentication } = yield* theOffer(yield* offersFor(identity.leaf.raw, role, options.endpoint))
+    const address = options.link === undefined ? at.relay : network.link(at.relay, options.link)
+    const connection = yield* dial(address, options.protocols ?? Alpn.relay, identity)
+    const answer = yield* enter(connection, authentication)
+    const messages = { width: frameWidth("relay", connection.protocol), limit: MAX_MESSAGE_BYTES }
+    return { connection, messages, identity, answer, authentication }
+  })
+
+  return {
+    at,
+    network,
+    transport,
+    bind,
+    own,
+    trust,
+    ownScope,
+    startControl,
+    startRelay,
+    dial,
+    offersFor,
+    theOffer,
+    enter,
+    guest,
+    /** Streams that are open anywhere. */
+    streams: () => bound.reduce((sum, endpoint) => sum + endpoint.counts().streams, 0)
+  }
+})
+
+export type World = Effect.Success<typeof makeWorld>
+export type Guest = Effect.Success<ReturnType<World["guest"]>>
+
+const silent = Logger.layer([])
+
+/** Looks until it holds, and fails with what it was at last. */
+export const eventually = <A, E, R>(look: Effect.Effect<A, E, R>, holds: (value: A) => boolean) =>
+  look.pipe(
+    Effect.filterOrFail(
+      holds,
+      (value) => `it is ${JSON.stringify(value, (_, part) => (part?.type === "Buffer" ? "…" : part))}`
+    ),
+    Effect.retry({ schedule: Schedule.spaced("2 millis"), times: 2_000 })
+  )
