@@ -4,6 +4,7 @@
  */
 import type { Duplex } from "node:stream"
 import { Clock, Duration, Effect, Redacted } from "effect"
+import { certificateKey } from "../../certs/certificateKey.ts"
 import type { Identity } from "../../certs/Identity.ts"
 import type { Encryption } from "../../domain/Encryption.ts"
 import type { RemotePeer } from "../../protocol/ClientControl.ts"
@@ -61,14 +62,16 @@ export const makeRelayEncryption = (options: RelayEncryptionOptions): RelayEncry
 
   const peerNamed = Effect.fnUntraced(function* (name: string | undefined) {
     if (name === undefined) return yield* fail("it does not say who it is")
-    const all = peers()
+    // A client that has come back may be listed twice for a while, with the same certificates.
+    const unique = new Map(peers().map(({ peer }) => [certificateKey(peer.serverCertificate), peer]))
+    const all = [...unique.values()]
     const certificate = yield* Effect.fromResult(
       Dhxcp.certificateOf(
         name,
-        all.map(({ peer }) => peer.serverCertificate)
+        all.map(({ serverCertificate }) => serverCertificate)
       )
     )
-    return all.find(({ peer }) => peer.serverCertificate === certificate)!.peer
+    return all.find(({ serverCertificate }) => serverCertificate === certificate)!
   })
 
   const ownKey = Effect.map(Clock.currentTimeMillis, (now) =>
