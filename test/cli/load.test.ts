@@ -8,7 +8,9 @@ import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
 import { Effect, Exit, Scope } from "effect"
 import { type Process, startProcess } from "./Process.ts"
 import { stageFor } from "./Tunnel.ts"
-import { chunk, echoService, MIB, read, timed, usersOf } from "./Users.ts"
+import { chunk, echoService, full, MIB, read, timed, usersOf } from "./Users.ts"
+
+const SIZE = full(64, 16) * MIB
 
 describe("a tunnel under load", () => {
   const scope = Scope.makeUnsafe()
@@ -49,14 +51,14 @@ describe("a tunnel under load", () => {
   }, 60_000)
 
   it("16 downloads that nobody reads leave the others alone", async () => {
-    const alone = await fetch(64 * MIB)
+    const alone = await fetch(SIZE)
     const unread = Array.from({ length: 16 }, () => user(`download ${1024 * MIB}`))
     await Promise.all(unread.map((socket) => once(socket, "readable")))
     // They first fill every buffer on the way.
-    await fetch(64 * MIB)
+    await fetch(SIZE)
     // Were they in the way, it would never end.
-    const beside = await fetch(64 * MIB)
-    process.stdout.write(`64 MiB alone ${Math.round(alone)} ms, beside 16 unread ${Math.round(beside)} ms\n`)
+    const beside = await fetch(SIZE)
+    process.stdout.write(`${SIZE / MIB} MiB alone ${Math.round(alone)} ms, beside 16 unread ${Math.round(beside)} ms\n`)
     for (const socket of unread) socket.destroy()
   }, 60_000)
 

@@ -6,11 +6,14 @@ import { makeAuthority } from "../../src/certs/Authority.ts"
 import { folder } from "../config/golden.ts"
 import { type Process, startProcess } from "./Process.ts"
 import { tcpPort, udpPort, works } from "./Tunnel.ts"
-import { chunk, echoService, MIB, read, timed, usersOf } from "./Users.ts"
+import { chunk, echoService, full, MIB, read, timed, usersOf } from "./Users.ts"
 
 const SCHEMES = ["none", "tls", "dhxcp"] as const
-/** What goes each way in one test; more of it takes longer, and shows the same. */
-const BULK = Number(process.env.CONNET_TEST_MEBIBYTES ?? 4) * MIB
+const BULK = full(64, 2) * MIB
+const CONNECTIONS = full(300, 50)
+const IDLE = full(1_000, 300)
+const UNREAD = full(16, 4)
+const CLOSED = full(30, 10)
 
 /** Configurations of all roles: an endpoint for each encryption through the relay, and one that is direct. */
 const makeStage = Effect.fnUntraced(function* (servicePort: number) {
@@ -99,9 +102,9 @@ const deployment = (servers: Readonly<Record<string, ReadonlyArray<string>>>) =>
   }, 20_000)
 
   for (const [name, { roundTrip, echo }] of Object.entries(users)) {
-    it(`${name}: carries ${BULK / MIB} MiB both ways with half-close, and 300 connections at once`, async () => {
+    it(`${name}: carries ${BULK / MIB} MiB both ways with half-close, and ${CONNECTIONS} connections at once`, async () => {
       assert.isTrue(await roundTrip(BULK))
-      await Promise.all(Array.from({ length: 300 }, () => echo(chunk.subarray(0, 8_192))))
+      await Promise.all(Array.from({ length: CONNECTIONS }, () => echo(chunk.subarray(0, 8_192))))
     }, 120_000)
   }
 
@@ -125,11 +128,11 @@ const deployment = (servers: Readonly<Record<string, ReadonlyArray<string>>>) =>
 describe("tunnels through the relay of a server", () => {
   const { users, survives } = deployment({ server: ["server"] })
 
-  it("1,000 idle connections work, and 16 downloads that nobody reads leave the others alone", async () => {
+  it(`${IDLE} idle connections work, and ${UNREAD} downloads that nobody reads leave the others alone`, async () => {
     const { user, ping, fetch } = users.tls
-    const idle = Array.from({ length: 1_000 }, () => user("echo"))
+    const idle = Array.from({ length: IDLE }, () => user("echo"))
     await Promise.all(idle.map(ping))
-    const unread = Array.from({ length: 16 }, () => user(`download ${256 * MIB}`))
+    const unread = Array.from({ length: UNREAD }, () => user(`download ${256 * MIB}`))
     await Promise.all(unread.map((socket) => new Promise((resolve) => socket.once("readable", resolve))))
     // They first fill every buffer on the way; were they in the way, it would never end.
     await fetch(BULK)
@@ -137,10 +140,10 @@ describe("tunnels through the relay of a server", () => {
     for (const socket of [...idle, ...unread]) socket.destroy()
   }, 60_000)
 
-  it("30 downloads closed in the middle are each followed by a connection that works at once", async () => {
+  it(`${CLOSED} downloads closed in the middle are each followed by a connection that works at once`, async () => {
     const { user, echo } = users.tls
     const waits: Array<number> = []
-    for (let round = 0; round < 30; round++) {
+    for (let round = 0; round < CLOSED; round++) {
       const socket = user(`download ${64 * MIB}`)
       await read(socket, MIB / 2)
       socket.destroy()
