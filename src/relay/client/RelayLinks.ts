@@ -124,12 +124,28 @@ export const makeRelayLinks = Effect.fnUntraced(function* (options: RelayLinksOp
     yield* connection.close(ErrorCode.RelayKeepaliveClosed, "no sign of life")
   })
 
+  /** Ends when control offers the relay with other addresses or keys, or not at all. */
+  const offeredAnew = (offer: RelayOffer) =>
+    SubscriptionRef.changes(offers).pipe(
+      Stream.filter((all) => {
+        const now = all.find(({ id }) => id === offer.id)
+        return now === undefined || !sameOffer(now, offer)
+      }),
+      Stream.runHead
+    )
+
   /** One link from dialing to its end. Fails with why it never began. */
   const runLink = Effect.fnUntraced(function* (offer: RelayOffer) {
-    const connection = yield* dial(offer)
-    const messages = yield* hello(connection, offer).pipe(
-      Effect.mapError((error) => (typeof error === "string" ? error : error.message))
-    )
+    const entering = Effect.gen(function* () {
+      const connection = yield* dial(offer)
+      const messages = yield* hello(connection, offer).pipe(
+        Effect.mapError((error) => (typeof error === "string" ? error : error.message))
+      )
+      return { connection, messages }
+    })
+    // An offer that is over may lead to nobody: then its deadlines are not worth waiting for.
+    const over = Effect.andThen(offeredAnew(offer), Effect.fail("control does not offer it like this any more"))
+    const { connection, messages } = yield* Effect.raceFirst(entering, over)
     const roundTripMillis = connection.traffic().roundTripMillis ?? 0
     const link: RelayLink = { id: nextId++, relayId: offer.id, connection, messages, state: "Open", roundTripMillis }
     const labels = { link: link.id, address: SocketAddress.format(connection.remoteAddress()) }
@@ -145,16 +161,6 @@ export const makeRelayLinks = Effect.fnUntraced(function* (options: RelayLinksOp
     ])
     yield* Effect.annotateLogs(Effect.logInfo("relay.lost"), { ...labels, reason: ended.message })
   }, Effect.scoped)
-
-  /** Ends when control offers the relay with other addresses or keys, or not at all. */
-  const offeredAnew = (offer: RelayOffer) =>
-    SubscriptionRef.changes(offers).pipe(
-      Stream.filter((all) => {
-        const now = all.find(({ id }) => id === offer.id)
-        return now === undefined || !sameOffer(now, offer)
-      }),
-      Stream.runHead
-    )
 
   const running = new Set<string>()
   const runRelay = Effect.fnUntraced(function* (id: string) {
