@@ -125,16 +125,32 @@ export const makeRelayLinks = Effect.fnUntraced(function* (options: RelayLinksOp
     yield* connection.close(ErrorCode.RelayKeepaliveClosed, "no sign of life")
   })
 
+  /** Ends when control offers the relay with other addresses or keys, or not at all. */
+  const offeredAnew = (offer: RelayOffer) =>
+    SubscriptionRef.changes(offers).pipe(
+      Stream.filter((all) => {
+        const now = all.find(({ id }) => id === offer.id)
+        return now === undefined || !sameOffer(now, offer)
+      }),
+      Stream.runHead
+    )
+
   const alive = yield* FiberSet.make<void, never>()
 
   /** Opens a link, which then runs until its end. Fails with why it did not begin. */
   const openLink = Effect.fnUntraced(function* (offer: RelayOffer) {
     const began = yield* Deferred.make<void, string>()
-    const link = Effect.gen(function* () {
+    const entering = Effect.gen(function* () {
       const connection = yield* dial(offer)
       const messages = yield* hello(connection, offer).pipe(
         Effect.mapError((error) => (typeof error === "string" ? error : error.message))
       )
+      return { connection, messages }
+    })
+    // An offer that is over may lead to nobody: then its deadlines are not worth waiting for.
+    const over = Effect.andThen(offeredAnew(offer), Effect.fail("control does not offer it like this any more"))
+    const link = Effect.gen(function* () {
+      const { connection, messages } = yield* Effect.raceFirst(entering, over)
       const roundTripMillis = connection.traffic().roundTripMillis ?? 0
       const link: RelayLink = { id: nextId++, offer, connection, messages, state: "Open", roundTripMillis }
       const labels = { link: link.id, address: SocketAddress.format(connection.remoteAddress()) }
@@ -172,15 +188,6 @@ export const makeRelayLinks = Effect.fnUntraced(function* (options: RelayLinksOp
         Stream.runHead
       ),
       offeredAnew(offer)
-    )
-
-  const offeredAnew = (offer: RelayOffer) =>
-    SubscriptionRef.changes(offers).pipe(
-      Stream.filter((all) => {
-        const now = all.find(({ id }) => id === offer.id)
-        return now === undefined || !sameOffer(now, offer)
-      }),
-      Stream.runHead
     )
 
   const running = new Set<string>()
