@@ -1,5 +1,6 @@
 /** A control server, a relay and those who come to them, over the transport in memory; each in a Scope of its own. */
 import { Duration, Effect, Exit, Fiber, Layer, Logger, Redacted, Schedule, Scope, SubscriptionRef } from "effect"
+import { TestClock } from "effect/testing"
 import { makeAuthority } from "../../src/certs/Authority.ts"
 import type { Identity } from "../../src/certs/Identity.ts"
 import { issueClient } from "../../src/certs/issue.ts"
@@ -12,6 +13,7 @@ import type { SocketAddress } from "../../src/domain/SocketAddress.ts"
 import { Alpn, frameWidth } from "../../src/protocol/Alpn.ts"
 import type { RelayOffer } from "../../src/protocol/ClientControl.ts"
 import * as Hello from "../../src/protocol/ClientRelay.ts"
+import * as Connect from "../../src/protocol/Connect.ts"
 import { MAX_MESSAGE_BYTES } from "../../src/protocol/Frame.ts"
 import { receive, send } from "../../src/protocol/MessageStream.ts"
 import { startRelayAlone } from "../../src/relay/server/Relay.ts"
@@ -48,9 +50,18 @@ export const makeWorld = Effect.gen(function* () {
       bind: (options) => Effect.tap(bind(options), (endpoint) => Effect.sync(() => bound.push(endpoint)))
     })
   )
-  const authority = yield* makeAuthority()
-  const identity = yield* authority.issueServer(["127.0.0.1"])
+  const { authority, identity } = yield* server
   const trust = Trust.authorities("127.0.0.1", [authority.certificatePem])
+  let clients = 0
+  /** Another one each time. */
+  const client = Effect.suspend(() => {
+    const known = knownClients[clients++]
+    if (known !== undefined) return Effect.succeed(known)
+    return Effect.map(issueClient, (one) => {
+      knownClients.push(one)
+      return one
+    })
+  })
   const at: { clients: SocketAddress; relays: SocketAddress; relay: SocketAddress } = {
     clients: HERE,
     relays: HERE,
@@ -103,9 +114,9 @@ export const makeWorld = Effect.gen(function* () {
   const dial = (address: SocketAddress, protocols: ReadonlyArray<string>, identity?: Identity) =>
     own.dial({ address, protocols, trust: Trust.anyone, timeout: "1 second", ...(identity && { identity }) })
 
-  /** What control offers to a client with this certificate. */
-  const offersFor = Effect.fnUntraced(function* (certificate: Uint8Array, role: Role, endpoint = WEB) {
-    const directory = yield* Effect.map(
+  /** One client of ours, which asks for everybody; begun when it is first needed, with the control server there. */
+  const directory = yield* Effect.cached(
+    Effect.suspend(() =>
       Layer.build(
         Directory.layer({
           server: at.clients,
@@ -119,10 +130,17 @@ export const makeWorld = Effect.gen(function* () {
           Layer.provide(transport),
           Layer.provide(silent)
         )
-      ),
-      (context) => Effect.provide(Directory, context)
-    ).pipe(Effect.flatten)
-    return yield* directory.relays({ endpoint, role, clientCertificate: certificate }).pipe(Effect.provide(silent))
+      )
+    ).pipe(
+      Effect.flatMap((context) => Effect.provide(Directory, context)),
+      Effect.provideService(Scope.Scope, yield* Effect.scope)
+    )
+  )
+
+  /** What control offers to a client with this certificate. */
+  const offersFor = Effect.fnUntraced(function* (certificate: Uint8Array, role: Role, endpoint = WEB) {
+    const { relays } = yield* directory
+    return yield* relays({ endpoint, role, clientCertificate: certificate }).pipe(Effect.provide(silent))
   })
 
   /** Waits until exactly one relay is offered. */
@@ -142,7 +160,7 @@ export const makeWorld = Effect.gen(function* () {
 
   /** A client with a link to the relay, played by the test. */
   const guest = Effect.fnUntraced(function* (role: Role, options: GuestOptions = {}) {
-    const identity = yield* issueClient
+    const identity = yield* client
     const { authentication } = yield* theOffer(yield* offersFor(identity.leaf.raw, role, options.endpoint))
     const address = options.link === undefined ? at.relay : network.link(at.relay, options.link)
     const connection = yield* dial(address, options.protocols ?? Alpn.relay, identity)
@@ -153,6 +171,8 @@ export const makeWorld = Effect.gen(function* () {
 
   return {
     at,
+    identity,
+    client,
     network,
     transport,
     bind,
@@ -175,6 +195,50 @@ export type World = Effect.Success<typeof makeWorld>
 export type Guest = Effect.Success<ReturnType<World["guest"]>>
 
 const silent = Logger.layer([])
+
+/** Keys take their time to make, so all worlds have the same ones. */
+const server = Effect.runSync(
+  Effect.cached(
+    Effect.gen(function* () {
+      const authority = yield* makeAuthority()
+      return { authority, identity: yield* authority.issueServer(["127.0.0.1"]) }
+    })
+  )
+)
+const knownClients: Array<Identity> = []
+
+/** A world in which a control server and a relay are running. */
+export const makeWorldWithRelay = Effect.fnUntraced(function* (start: RelayStart = {}) {
+  const world = yield* makeWorld
+  const control = yield* world.startControl()
+  const relay = yield* world.startRelay(start)
+  return { ...world, control, relay }
+})
+
+export const CONNECT = { _tag: "Connect", encryptions: [] } as const satisfies Connect.ConnectRequest
+
+/** Asks for a connection. */
+export const ask = Effect.fnUntraced(function* (guest: Guest, request: Connect.ConnectRequest = CONNECT) {
+  const stream = yield* guest.connection.open
+  yield* send(stream, Connect.connectRequest, request, guest.messages)
+  const answer = yield* receive(stream, Connect.connectResponse, guest.messages)
+  return { stream, answer }
+})
+
+/** Only what is answered. */
+export const answerTo = (guest: Guest, request?: Connect.ConnectRequest) =>
+  Effect.map(ask(guest, request), ({ answer, stream }) => {
+    stream.destroy()
+    return answer
+  })
+
+/** So much time of the TestClock passes, and everybody has his turn in it. */
+export const passing = Effect.fnUntraced(function* (millis: number) {
+  for (let passed = 0; passed < millis; passed += 100) {
+    yield* TestClock.adjust(100)
+    yield* Effect.promise(() => new Promise(setImmediate))
+  }
+})
 
 /** Looks until it holds, and fails with what it was at last. */
 export const eventually = <A, E, R>(look: Effect.Effect<A, E, R>, holds: (value: A) => boolean) =>

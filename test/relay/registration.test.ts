@@ -4,10 +4,9 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Redacted, SubscriptionRef } from "effect"
-import { TestClock } from "effect/testing"
 import { makeAuthority } from "../../src/certs/Authority.ts"
 import { certificateKey } from "../../src/certs/certificateKey.ts"
-import { issueClient, issueServer } from "../../src/certs/issue.ts"
+import { issueServer } from "../../src/certs/issue.ts"
 import { loadControlIdentity } from "../../src/directory/server/ControlIdentity.ts"
 import { Alpn } from "../../src/protocol/Alpn.ts"
 import { ErrorCode } from "../../src/protocol/ErrorCode.ts"
@@ -17,7 +16,7 @@ import * as Messages from "../../src/protocol/RelayControl.ts"
 import { makeBoxKey } from "../../src/protocol/seal.ts"
 import { inFolder } from "../../src/relay/server/RelayMemory.ts"
 import type { Connection } from "../../src/transport/Transport.ts"
-import { eventually, makeWorld, OPTIONS, type World } from "./World.ts"
+import { eventually, makeWorld, OPTIONS, passing, type World } from "./World.ts"
 
 const folder = Effect.acquireRelease(
   Effect.sync(() => mkdtempSync(join(tmpdir(), "connet-"))),
@@ -31,6 +30,8 @@ const remembered = (folder: string) =>
     (names) => names.includes("relay.json")
   )
 
+const relayIdentity = Effect.runSync(Effect.cached(issueServer(["relay.test"])))
+
 /** A hello that is taken, but for what `changes` says. */
 const request = Effect.fnUntraced(function* (changes: Partial<Messages.AuthenticateRequest> = {}) {
   const key = makeBoxKey()
@@ -40,7 +41,7 @@ const request = Effect.fnUntraced(function* (changes: Partial<Messages.Authentic
     buildVersion: "",
     addresses: [{ host: "192.0.2.1", port: 5 }],
     metadata: "by hand",
-    serverCertificate: (yield* issueServer(["relay.test"])).leaf.raw,
+    serverCertificate: (yield* relayIdentity).leaf.raw,
     authenticationKey: key.publicKey,
     ...changes
   }
@@ -64,7 +65,7 @@ const accepted = Effect.fnUntraced(function* (registering: ReturnType<typeof reg
 })
 
 const watch = Effect.fnUntraced(function* (world: World) {
-  const certificate = (yield* issueClient).leaf.raw
+  const certificate = (yield* world.client).leaf.raw
   const offers = yield* world.offersFor(certificate, "source")
   return {
     certificate,
@@ -148,12 +149,9 @@ describe("a relay", () => {
       const world = yield* makeWorld
       yield* world.startControl()
       const { count } = yield* watch(world)
-      const serverCertificate = (yield* issueServer(["relay.test"])).leaf.raw
-      const all = yield* Effect.forEach(
-        Array.from({ length: 30 }),
-        () => accepted(register(world, { serverCertificate })),
-        { concurrency: "unbounded" }
-      )
+      const all = yield* Effect.forEach(Array.from({ length: 30 }), () => accepted(register(world)), {
+        concurrency: "unbounded"
+      })
       yield* count(30)
       const leaving = all.slice(0, 20)
       yield* Effect.forEach(leaving, ({ connection }) => connection.close(0, ""), { concurrency: "unbounded" })
@@ -341,12 +339,4 @@ describe("the control server", () => {
       assert.strictEqual(world.own.counts().connections, 0)
     }).pipe(Effect.scoped)
   )
-})
-
-/** So much time passes, and everybody has his turn in it. */
-const passing = Effect.fnUntraced(function* (millis: number) {
-  for (let passed = 0; passed < millis; passed += 100) {
-    yield* TestClock.adjust(100)
-    yield* Effect.promise(() => new Promise(setImmediate))
-  }
 })
