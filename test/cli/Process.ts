@@ -48,8 +48,8 @@ export const startProcess = Effect.fnUntraced(function* (args: ReadonlyArray<str
   const within = <A, E>(effect: Effect.Effect<A, E>, what: string) =>
     effect.pipe(
       Effect.timeoutOrElse({
-        duration: "15 seconds",
-        orElse: () => new TookTooLong({ detail: `connet ${args.join(" ")}: ${what} within 15 s; it wrote:\n${log}` })
+        duration: "30 seconds",
+        orElse: () => new TookTooLong({ detail: `connet ${args.join(" ")}: ${what} within 30 s; it wrote:\n${log}` })
       })
     )
   return {

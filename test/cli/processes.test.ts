@@ -54,7 +54,7 @@ describe("processes", () => {
         assert.strictEqual(yield* client.ended, 1, client.log())
         assert.match(client.log(), /^connet: .*token.*\n$/m)
       }),
-    40_000
+    80_000
   )
 
   it.live(
@@ -68,7 +68,7 @@ describe("processes", () => {
         yield* server.says("client.online")
         assert.strictEqual((yield* client.stop("SIGTERM")).code, 0, client.log())
       }),
-    40_000
+    80_000
   )
 
   it.live(
@@ -81,6 +81,6 @@ describe("processes", () => {
         assert.strictEqual(yield* server.ended, 1)
         assert.match(server.log(), /^connet: cannot listen on 127\.0\.0\.1:\d+.*address in use.*server\.ingress.*\n$/m)
       }),
-    40_000
+    80_000
   )
 })
