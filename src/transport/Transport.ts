@@ -15,6 +15,9 @@ import type { SocketAddress } from "../domain/SocketAddress.ts"
 import type { Closed, Lost, TransportError } from "./TransportError.ts"
 import type { Trust } from "./Trust.ts"
 
+/** What connections are made of. */
+export type Carrier = "quic" | "tcp" | "memory"
+
 export interface BindOptions {
   /** Where to listen and from where to dial; port 0 takes a free one, host `::` means both families. */
   readonly address: SocketAddress
@@ -28,6 +31,11 @@ export interface DialTarget {
   readonly trust: Trust
   /** What to show when the other end asks for a certificate. */
   readonly identity?: Identity
+  /**
+   * Who will open the streams after the first one: the dialer, if nothing is said. Both may on any carrier; over TCP a
+   * stream of the other side costs more.
+   */
+  readonly opener?: "dialer" | "listener" | undefined
   /** How long the handshake may take, until the error `DialTimedOut`. */
   readonly timeout: Duration.Input
 }
@@ -89,6 +97,7 @@ export interface Traffic {
 }
 
 export interface Connection {
+  readonly carrier: Carrier
   readonly protocol: string
   /** The certificate the other end showed (DER), already checked against `trust`. */
   readonly peerCertificate: Uint8Array | undefined

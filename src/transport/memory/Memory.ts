@@ -199,6 +199,7 @@ const leadsTo = (certificate: X509Certificate, trust: Trust): boolean =>
   })
 
 class MemoryConnection implements Connection, MemoryStreamOwner {
+  readonly carrier = "memory"
   readonly protocol: string
   readonly peerCertificate: Uint8Array | undefined
   readonly localAddress: SocketAddress.SocketAddress

@@ -201,6 +201,7 @@ const makeConnection = (connection: QuicConnection): Connection => {
       })
     })
   return {
+    carrier: "quic",
     protocol: protocolOf(connection),
     peerCertificate: peerCertificate(connection),
     localAddress: connection.local,
