@@ -38,12 +38,16 @@ export interface RelayStart {
   readonly memory?: RelayMemory
   readonly limits?: RelayLimits
   readonly token?: string
+  /** Of each connection, everybody's. */
+  readonly maxStreams?: number
 }
 
-export const makeWorld = Effect.gen(function* () {
+export const makeWorldWith = Effect.fnUntraced(function* (options: Memory.MemoryOptions) {
   const network = new Memory.MemoryNetwork()
   const bound: Array<Endpoint> = []
-  const { bind } = yield* Transport.pipe(Effect.provide(Memory.layer(network, { idleTimeoutMillis: 5_000 })))
+  const { bind } = yield* Transport.pipe(
+    Effect.provide(Memory.layer(network, { idleTimeoutMillis: 5_000, ...options }))
+  )
   const transport = Layer.succeed(
     Transport,
     Transport.of({
@@ -191,6 +195,8 @@ export const makeWorld = Effect.gen(function* () {
   }
 })
 
+export const makeWorld = makeWorldWith({})
+
 export type World = Effect.Success<typeof makeWorld>
 export type Guest = Effect.Success<ReturnType<World["guest"]>>
 
@@ -209,7 +215,7 @@ const knownClients: Array<Identity> = []
 
 /** A world in which a control server and a relay are running. */
 export const makeWorldWithRelay = Effect.fnUntraced(function* (start: RelayStart = {}) {
-  const world = yield* makeWorld
+  const world = yield* makeWorldWith(start.maxStreams === undefined ? {} : { maxStreams: start.maxStreams })
   const control = yield* world.startControl()
   const relay = yield* world.startRelay(start)
   return { ...world, control, relay }

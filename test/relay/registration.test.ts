@@ -76,11 +76,15 @@ const watch = Effect.fnUntraced(function* (world: World) {
 })
 
 /** Refused with code 100, by the answer and by the end of the connection. */
-const refused = Effect.fnUntraced(function* (registering: ReturnType<typeof register>, message: RegExp) {
+const refused = Effect.fnUntraced(function* (
+  registering: ReturnType<typeof register>,
+  message: RegExp,
+  code: ErrorCode = ErrorCode.AuthenticationFailed
+) {
   const { connection, answer } = yield* registering
-  assert.deepInclude(answer, { _tag: "Refused", code: 100 })
+  assert.deepInclude(answer, { _tag: "Refused", code })
   assert.match((answer as { message: string }).message, message)
-  assert.deepInclude(yield* connection.closed, { _tag: "Closed", by: "peer", code: 100 })
+  assert.deepInclude(yield* connection.closed, { _tag: "Closed", by: "peer", code })
 })
 
 describe("a relay", () => {
@@ -276,7 +280,7 @@ describe("the control server", () => {
       const hellos = [
         refused(register(world, { token: Redacted.make("bad") }), /token is not accepted/),
         refused(register(world, { token: Redacted.make("") }), /token is not accepted/),
-        refused(register(world, { serverCertificate: nameless }), /no DNS name/),
+        refused(register(world, { serverCertificate: nameless }), /no DNS name/, ErrorCode.RelayInvalidCertificate),
         refused(register(world, { serverCertificate: Uint8Array.from([1, 2]) }), /serverCertificate/),
         refused(register(world, { authenticationKey: new Uint8Array(31) }), /32 bytes, not 31/),
         refused(register(world, { authenticationKey: new Uint8Array(32) }), /authentication key is not one/)

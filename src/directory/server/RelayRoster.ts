@@ -59,11 +59,8 @@ export const makeRelayRoster = Effect.fnUntraced(function* ({ identity, tokens }
     return SubscriptionRef.update(relays, () => [...new Map(registered.map((relay) => [relay.id, relay])).values()])
   }
 
-  const refuse = (connection: Connection, message: string, answer?: Effect.Effect<unknown, unknown>) =>
-    Effect.as(
-      turnAway(connection, { event: "relay.refused", code: ErrorCode.AuthenticationFailed, message }, answer),
-      undefined
-    )
+  const refuse = (connection: Connection, code: ErrorCode, message: string, answer: Effect.Effect<unknown, unknown>) =>
+    Effect.as(turnAway(connection, { event: "relay.refused", code, message }, answer), undefined)
 
   const hello = Effect.fnUntraced(function* (connection: Connection) {
     if (!(yield* reception.admit(connection)))
@@ -74,14 +71,15 @@ export const makeRelayRoster = Effect.fnUntraced(function* ({ identity, tokens }
       send(stream, Messages.authenticateResponse, response, messages).pipe(
         Effect.andThen(Effect.sync(() => stream.end().resume()))
       )
-    const refused = (message: string) =>
-      refuse(connection, message, answer({ _tag: "Refused", code: ErrorCode.AuthenticationFailed, message }))
+    const refused = (message: string, code: ErrorCode = ErrorCode.AuthenticationFailed) =>
+      refuse(connection, code, message, answer({ _tag: "Refused", code, message }))
     const received = yield* Effect.result(receiveWithin(stream, Messages.authenticateRequest, messages, HELLO_DEADLINE))
     if (received._tag === "Failure") return yield* refused(received.failure.message)
     const request = received.success
     if (!accepted.accepts(request.token)) return yield* refused("the token is not accepted; check relay.token")
     if (dnsNames(new X509Certificate(request.serverCertificate)).length === 0) {
-      return yield* refused("the certificate of the relay has no DNS name, so clients could not ask for it")
+      const message = "the certificate of the relay has no DNS name, so clients could not ask for it"
+      return yield* refused(message, ErrorCode.RelayInvalidCertificate)
     }
     const key = makeBoxKey()
     const sharedKey = key.sharedWith(request.authenticationKey)

@@ -60,6 +60,7 @@ export interface RelayServerOptions
 
 const HELLO_DEADLINE = Duration.seconds(5)
 const REQUEST_DEADLINE = Duration.seconds(5)
+const OPEN_DEADLINE = Duration.seconds(1)
 /** For all destinations that are asked for one stream; sources give up earlier. */
 const SEARCH_DEADLINE = Duration.seconds(30)
 /** A destination that has not answered after this time and two round trips is asked for a sign of life. */
@@ -198,11 +199,9 @@ export const startRelay = Effect.fnUntraced(function* (options: RelayServerOptio
       Effect.gen(function* () {
         const scope = yield* Scope.fork(yield* Effect.scope)
         const exchange = Effect.gen(function* () {
-          const stream = yield* Effect.acquireRelease(
-            link.connection.open,
-            (stream) => Effect.sync(() => stream.destroy()),
-            { interruptible: true }
-          )
+          const stream = yield* Effect.acquireRelease(openSoon(link), (stream) => Effect.sync(() => stream.destroy()), {
+            interruptible: true
+          })
           yield* sendFrame(stream, request, link.messages)
           const response = yield* receiveFrame(stream, link.messages)
           link.silent = false
@@ -361,6 +360,15 @@ const makeRates = (bytesPerSecond: number) => ({ in: makeRate(bytesPerSecond), o
 /** How long its answer may take before a link is silent. */
 const patienceMillis = ({ connection }: Link): number =>
   Math.max(MIN_PROBE_MILLIS, 4 * (connection.traffic().roundTripMillis ?? 0))
+
+/** A destination that has no room for one more stream must not keep the others from being asked. */
+const openSoon = ({ connection }: Link) =>
+  connection.open.pipe(
+    Effect.timeoutOrElse({
+      duration: OPEN_DEADLINE,
+      orElse: () => Effect.fail(notTaken("it allows no more streams at the moment"))
+    })
+  )
 
 /** A stream of a link, slowed down when the link has a limit. */
 const limited = ({ rates }: Link, stream: TransportStream): Duplex =>

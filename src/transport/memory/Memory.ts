@@ -48,6 +48,8 @@ export interface Link {
 
 export interface MemoryOptions {
   readonly idleTimeoutMillis?: number
+  /** How many streams a connection has at a time. Default 10,000. */
+  readonly maxStreams?: number
 }
 
 export class MemoryNetwork {
@@ -87,7 +89,15 @@ const bind = Effect.fnUntraced(function* (network: MemoryNetwork, options: Memor
   }
   return yield* Effect.acquireRelease(
     Effect.sync(() => {
-      const endpoint = new MemoryEndpoint(network, { host, port }, options.idleTimeoutMillis ?? IDLE_TIMEOUT_MILLIS)
+      const endpoint = new MemoryEndpoint(
+        network,
+        { host, port },
+        {
+          idleTimeoutMillis: IDLE_TIMEOUT_MILLIS,
+          maxStreams: MAX_STREAMS,
+          ...options
+        }
+      )
       network.endpoints.set(port, endpoint)
       return endpoint
     }),
@@ -99,7 +109,7 @@ class MemoryEndpoint implements Endpoint {
   readonly address: SocketAddress.SocketAddress
   readonly network: MemoryNetwork
   readonly connections = new Set<MemoryConnection>()
-  readonly idleTimeoutMillis: number
+  readonly options: Required<MemoryOptions>
   readonly #listeners = new Listeners<MemoryConnection>({
     close: (connection, code, text) => connection.closeWith(code, text),
     toConnection: (connection) => connection
@@ -107,10 +117,10 @@ class MemoryEndpoint implements Endpoint {
   readonly #datagrams: Array<Datagram> = []
   #datagramArrived: (() => void) | undefined
 
-  constructor(network: MemoryNetwork, address: SocketAddress.SocketAddress, idleTimeoutMillis: number) {
+  constructor(network: MemoryNetwork, address: SocketAddress.SocketAddress, options: Required<MemoryOptions>) {
     this.network = network
     this.address = address
-    this.idleTimeoutMillis = idleTimeoutMillis
+    this.options = options
   }
 
   readonly counts = () => {
@@ -211,6 +221,8 @@ class MemoryConnection implements Connection, MemoryStreamOwner {
   readonly #link: Link | undefined
   readonly #arrived: Array<MemoryStream> = []
   readonly #acceptors: Array<(stream: MemoryStream) => void> = []
+  /** Wait until a stream ends. */
+  readonly #openers: Array<() => void> = []
   readonly #enders = new Set<(reason: Closed | Lost) => void>()
   readonly #underWay: Array<() => void> = []
   #other: MemoryConnection | undefined
@@ -253,7 +265,7 @@ class MemoryConnection implements Connection, MemoryStreamOwner {
   readonly remoteAddress = () => this.#remote
   readonly ended = () => this.#ended
   readonly traffic = () => ({
-    streamsLeft: MAX_STREAMS - this.streams.size,
+    streamsLeft: this.#streamsLeft,
     roundTripMillis: 2 * (this.#link?.delayMillis() ?? 0),
     bytesSent: this.#bytesSent,
     bytesReceived: this.#other!.#bytesSent
@@ -262,12 +274,20 @@ class MemoryConnection implements Connection, MemoryStreamOwner {
   readonly close = (code: number, text: string) => Effect.sync(() => this.closeWith(code, text))
 
   get open(): Effect.Effect<TransportStream, TransportError> {
-    return Effect.suspend(() => {
-      if (this.#ended !== undefined) return Effect.fail(fail(this.#ended))
-      const [ours] = MemoryStream.pair(this, this.#other!)
-      this.streams.add(ours)
-      return Effect.succeed(ours)
+    return this.#wait<TransportStream>((found) => {
+      const opener = () => {
+        const [ours] = MemoryStream.pair(this, this.#other!)
+        this.streams.add(ours)
+        found(ours)
+      }
+      if (this.#streamsLeft > 0) opener()
+      else this.#openers.push(opener)
+      return () => remove(this.#openers, opener)
     })
+  }
+
+  get #streamsLeft(): number {
+    return Math.max(0, this.#endpoint.options.maxStreams - this.streams.size)
   }
 
   get accept(): Effect.Effect<TransportStream, TransportError> {
@@ -330,6 +350,7 @@ class MemoryConnection implements Connection, MemoryStreamOwner {
 
   release(stream: MemoryStream): void {
     this.streams.delete(stream)
+    if (this.#streamsLeft > 0) this.#openers.shift()?.()
   }
 
   closeWith(code: number, text: string): void {
@@ -360,7 +381,7 @@ class MemoryConnection implements Connection, MemoryStreamOwner {
     this.#idle = setTimeout(() => {
       this.timers--
       this.#end(new Lost())
-    }, this.#endpoint.idleTimeoutMillis)
+    }, this.#endpoint.options.idleTimeoutMillis)
   }
 
   #wait<A>(begin: (found: (value: A) => void) => () => void): Effect.Effect<A, TransportError> {
@@ -392,6 +413,7 @@ class MemoryConnection implements Connection, MemoryStreamOwner {
     this.streams.clear()
     this.#arrived.length = 0
     this.#acceptors.length = 0
+    this.#openers.length = 0
     for (const ender of this.#enders) ender(reason)
     this.#enders.clear()
   }

@@ -144,6 +144,30 @@ describe("a stream through a relay", () => {
     }).pipe(Effect.scoped)
   )
 
+  it.live("goes to the next destination when one allows no more streams", () =>
+    Effect.gen(function* () {
+      const { guest } = yield* makeWorldWithRelay({ maxStreams: 8 })
+      const far = yield* guest("destination")
+      yield* answering(far, CONNECTED, echoing("far:"))
+      const full = yield* guest("destination")
+      yield* answering(full, CONNECTED, echoing("full:"))
+      const wish = { ...CONNECT, destinationKey: keyOf(full) }
+      const taken: Array<TransportStream> = []
+      for (const source of [yield* guest("source"), yield* guest("source")]) {
+        for (let count = 0; count < 4; count++) taken.push((yield* ask(source, wish)).stream)
+      }
+      const source = yield* guest("source")
+      const { stream, answer } = yield* ask(source)
+      assert.strictEqual(answer._tag, "Connected")
+      stream.end("x")
+      assert.strictEqual(yield* text(stream), "far:x")
+      const refused = yield* answerTo(source, wish)
+      assert.deepInclude(refused, { _tag: "Refused", message: "it allows no more streams at the moment" })
+      for (const held of taken) held.destroy()
+      yield* eventually(answerTo(source, wish), ({ _tag }) => _tag === "Connected")
+    }).pipe(Effect.scoped)
+  )
+
   it.live("leaves a silent destination for the next one within about a second, and returns when it answers again", () =>
     Effect.gen(function* () {
       const { guest } = yield* makeWorldWithRelay()
