@@ -17,16 +17,19 @@ import {
   Address,
   Blob,
   BuildVersion,
+  Carriers,
   Certificate,
   HostPort,
   Id,
   Metadata,
   readAddress,
   readBytes,
+  readCarriers,
   readHostPorts,
   readRole,
   Token,
   writeAddress,
+  writeCarriers,
   writeRole
 } from "./values.ts"
 
@@ -90,6 +93,8 @@ export const Peer = Schema.Struct({
   serverCertificate: Certificate,
   clientCertificate: Certificate,
   relayIds: Schema.Array(Id).check(Schema.isMaxLength(MAX_RELAYS)),
+  /** Extension: where it takes TLS over TCP; absent or empty: nowhere. */
+  tcpDirects: Schema.optionalKey(Schema.Array(Address).check(Schema.isMaxLength(MAX_DIRECTS))),
   /** Extension: ends its `dhxcp` streams with a frame of no bytes, and expects one. */
   dhxcpEndRecord: Schema.optionalKey(Schema.Literal(true))
 })
@@ -103,16 +108,21 @@ const isAddress = Schema.is(Address)
  */
 const readPeer = (message: PeerMessage | undefined) =>
   message && {
-    directs: message.directs.map(readAddress).filter(isAddress).slice(0, MAX_DIRECTS),
+    directs: readDirects(message.directs),
+    ...(message.tcpDirects.length > 0 && { tcpDirects: readDirects(message.tcpDirects) }),
     serverCertificate: readBytes(message.serverCertificate),
     clientCertificate: readBytes(message.clientCertificate),
     relayIds: message.relayIds.filter((id) => id !== "").slice(0, MAX_RELAYS),
     ...(message.dhxcpEndRecord && { dhxcpEndRecord: true as const })
   }
 
-const writePeer = ({ directs, ...rest }: Peer) => ({
+const readDirects = (directs: PeerMessage["directs"]) =>
+  directs.map(readAddress).filter(isAddress).slice(0, MAX_DIRECTS)
+
+const writePeer = ({ directs, tcpDirects = [], ...rest }: Peer) => ({
   ...rest,
   directs: directs.map(writeAddress),
+  tcpDirects: tcpDirects.map(writeAddress),
   relayIds: [...rest.relayIds]
 })
 
@@ -158,7 +168,9 @@ export const RelayOffer = Schema.Struct({
   addresses: Schema.Array(HostPort).check(Schema.isMaxLength(MAX_DIRECTS)),
   serverCertificate: Certificate,
   authentication: Blob,
-  metadata: Metadata
+  metadata: Metadata,
+  /** Extension. */
+  carriers: Carriers
 })
 export type RelayOffer = typeof RelayOffer.Type
 
@@ -190,12 +202,13 @@ const readPeers = (peers: ReadonlyArray<RemotePeerMessage>) => {
 const readRelays = (relays: ReadonlyArray<RelayMessage>) => {
   const usable = relays
     .slice(0, MAX_RELAYS)
-    .map(({ id, addresses, serverCertificate, authentication, metadata }) => ({
+    .map(({ id, addresses, serverCertificate, authentication, metadata, carriers }) => ({
       id,
       addresses: readHostPorts(addresses).slice(0, MAX_DIRECTS),
       serverCertificate: readBytes(serverCertificate),
       authentication: readBytes(authentication),
-      metadata
+      metadata,
+      carriers: readCarriers(carriers)
     }))
     .filter(isRelayOffer)
   return { _tag: "Relays", relays: usable, ...countLeftOut(relays, usable) }
@@ -222,7 +235,15 @@ export const response = makeCodec(
           announce: { peers: value.peers.map(({ id, peer, metadata }) => ({ id, peer: writePeer(peer), metadata })) }
         }
       case "Relays":
-        return { relay: { relays: value.relays.map((offer) => ({ ...offer, addresses: [...offer.addresses] })) } }
+        return {
+          relay: {
+            relays: value.relays.map((offer) => ({
+              ...offer,
+              addresses: [...offer.addresses],
+              carriers: writeCarriers(offer.carriers)
+            }))
+          }
+        }
     }
   }
 )

@@ -9,15 +9,18 @@ import { seal, unseal } from "./seal.ts"
 import {
   Blob,
   BuildVersion,
+  Carriers,
   Certificate,
   HostPort,
   Id,
   Key32,
   Metadata,
   readBytes,
+  readCarriers,
   readHostPorts,
   readRole,
   Token,
+  writeCarriers,
   writeRole
 } from "./values.ts"
 
@@ -33,7 +36,9 @@ export const AuthenticateRequest = Schema.Struct({
   metadata: Metadata,
   serverCertificate: Certificate,
   /** X25519. */
-  authenticationKey: Key32
+  authenticationKey: Key32,
+  /** Extension: what it takes at its addresses. */
+  carriers: Carriers
 })
 export type AuthenticateRequest = typeof AuthenticateRequest.Type
 
@@ -41,16 +46,18 @@ export type AuthenticateRequest = typeof AuthenticateRequest.Type
 export const authenticateRequest = makeCodec(
   AuthenticateReqSchema,
   AuthenticateRequest,
-  ({ relayAuthenticationKey, addresses, serverCertificate, ...rest }) => ({
+  ({ relayAuthenticationKey, addresses, serverCertificate, carriers, ...rest }) => ({
     ...rest,
+    carriers: readCarriers(carriers),
     serverCertificate: readBytes(serverCertificate),
     addresses: readHostPorts(addresses).slice(0, MAX_ADDRESSES),
     authenticationKey: relayAuthenticationKey
   }),
-  ({ token, authenticationKey, addresses, ...rest }) => ({
+  ({ token, authenticationKey, addresses, carriers, ...rest }) => ({
     ...rest,
     token: Redacted.value(token),
     addresses: [...addresses],
+    carriers: writeCarriers(carriers),
     relayAuthenticationKey: authenticationKey
   })
 )

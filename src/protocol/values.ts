@@ -2,6 +2,7 @@
 import { X509Certificate } from "node:crypto"
 import { isIP } from "node:net"
 import { Schema } from "effect"
+import { Carrier } from "../domain/Carrier.ts"
 import type { Role } from "../domain/Role.ts"
 import * as SocketAddress from "../domain/SocketAddress.ts"
 import type { AddrPort, HostPort as HostPortMessage } from "./gen/model_pb.js"
@@ -93,6 +94,17 @@ const isHostPort = Schema.is(HostPort)
 /** Those that can be dialed. Some programs write a literal IPv6 address in brackets. */
 export const readHostPorts = (messages: ReadonlyArray<HostPortMessage>) =>
   messages.map(({ host, port }) => ({ host: host.replace(/^\[(.*)\]$/, "$1"), port })).filter(isHostPort)
+
+/** What a relay takes; one that says nothing takes QUIC. */
+export const Carriers = Schema.Array(Carrier)
+
+/** Those that are known here. */
+export const readCarriers = (names: ReadonlyArray<string>): ReadonlyArray<Carrier> =>
+  names.length === 0 ? ["quic"] : Carrier.literals.filter((carrier) => names.includes(carrier))
+
+/** QUIC alone goes without saying. */
+export const writeCarriers = (carriers: ReadonlyArray<Carrier>): Array<string> =>
+  carriers.join() === "quic" ? [] : [...carriers]
 
 const ROLES: ReadonlyArray<Role | undefined> = [undefined, "destination", "source"]
 

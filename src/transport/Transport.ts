@@ -1,8 +1,9 @@
 /**
  * The network as the rest of connet sees it: sockets that listen and dial, connections, streams.
  *
- * One contract, several layers: `Quic` for real networks, `Memory` for tests and for parts of one process. What every
- * layer must do is written down, and checked, in `test/compliance/transport.ts`.
+ * One contract, several layers: `Quic` and `Tcp` for real networks, `Network` for both on one port number, `Memory` for
+ * tests and for parts of one process. What every layer must do is written down, and checked, in
+ * `test/compliance/transport.ts`.
  *
  * Lifetimes nest: endpoint > listener, connection > stream. An endpoint (and with it everything on it) ends with the
  * Scope it was bound in, a connection with the Scope it was dialed or accepted in. Closing a listener refuses newcomers
@@ -11,12 +12,10 @@
 import type { Duplex } from "node:stream"
 import { Context, type Duration, Effect, Exit, FiberSet, Layer, Scope } from "effect"
 import type { Identity } from "../certs/Identity.ts"
+import type { Carrier } from "../domain/Carrier.ts"
 import type { SocketAddress } from "../domain/SocketAddress.ts"
 import type { Closed, Lost, TransportError } from "./TransportError.ts"
 import type { Trust } from "./Trust.ts"
-
-/** What connections are made of. */
-export type Carrier = "quic" | "tcp" | "memory"
 
 export interface BindOptions {
   /** Where to listen and from where to dial; port 0 takes a free one, host `::` means both families. */
@@ -25,6 +24,8 @@ export interface BindOptions {
 
 export interface DialTarget {
   readonly address: SocketAddress
+  /** One of the endpoint's; if nothing is said, the first of them. */
+  readonly carrier?: Carrier | undefined
   /** Application protocols (RFC 7301), preferred first: the first one that the listener speaks is chosen. */
   readonly protocols: ReadonlyArray<string>
   /** Who must answer. */
@@ -73,6 +74,8 @@ export interface Counts {
 export interface Endpoint {
   /** Where the endpoint is bound, with the port that was chosen. */
   readonly address: SocketAddress
+  /** What it listens on and may dial with. */
+  readonly carriers: ReadonlyArray<Carrier>
   readonly dial: (target: DialTarget) => Effect.Effect<Connection, TransportError, Scope.Scope>
   readonly listen: (options: ListenOptions) => Effect.Effect<Listener, TransportError, Scope.Scope>
   readonly datagrams: Datagrams
@@ -88,6 +91,8 @@ export interface Listener {
 }
 
 export interface Traffic {
+  /** How many streams are open, whoever opened them. */
+  readonly streams: number
   /** How many more streams the other end allows at the moment. */
   readonly streamsLeft: number
   /** Smoothed round trip in milliseconds; undefined until measured. */

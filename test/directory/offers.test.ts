@@ -61,6 +61,7 @@ const world = Effect.gen(function* () {
     addresses: [{ host: `${id}.test`, port: 1 }],
     serverCertificate: identity.leaf.raw,
     metadata: `about ${id}`,
+    carriers: ["quic"],
     sharedKey: new Uint8Array(32).fill(key)
   })
   const offered = Effect.fnUntraced(function* (stream: TransportStream) {

@@ -184,7 +184,8 @@ describe("malformed messages", () => {
       addresses,
       serverCertificate: announce.peer.serverCertificate,
       authentication: new Uint8Array(),
-      metadata: ""
+      metadata: "",
+      carriers: ["quic"] as const
     }
     const bytes = ClientControl.response.encode({ _tag: "Relays", relays: [relay] })
     const read = Result.getOrThrow(ClientControl.response.decode(bytes))

@@ -46,8 +46,11 @@ const refused = map(all({ code: integer(-(2 ** 31), 2 ** 31 - 1), message: text 
   _tag: "Refused" as const,
   ...value
 }))
+const carriers = map(integer(0, 2), (at) => ([["quic"], ["tcp"], ["quic", "tcp"]] as const)[at]!)
+const directs = array(address, { maxLength: ClientControl.MAX_DIRECTS })
 const peer = all({
-  directs: array(address, { maxLength: ClientControl.MAX_DIRECTS }),
+  directs,
+  tcpDirects: map(directs, (some) => [{ host: "192.0.2.1", port: 1 }, ...some.slice(1)]),
   serverCertificate: certificate,
   clientCertificate: certificate,
   relayIds: array(id, { maxLength: 8 })
@@ -58,7 +61,8 @@ const relayOffer = all({
   addresses: array(hostPort, { maxLength: 4 }),
   serverCertificate: certificate,
   authentication: bytes(0, 256),
-  metadata: text
+  metadata: text,
+  carriers
 })
 const tls = all({ clientName: literals("a.connet.peer.invalid") })
 const dhxcp = all({ clientName: literals("a.connet.peer.invalid"), keyTime: bytes(40, 40), signature: bytes(64, 64) })
@@ -113,6 +117,7 @@ describe("what is written is read again", () => {
       addresses: array(hostPort, { maxLength: 8 }),
       metadata: text,
       serverCertificate: certificate,
+      carriers,
       authenticationKey: key
     })
   ])

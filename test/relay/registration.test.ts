@@ -43,6 +43,7 @@ const request = Effect.fnUntraced(function* (changes: Partial<Messages.Authentic
     metadata: "by hand",
     serverCertificate: (yield* relayIdentity).leaf.raw,
     authenticationKey: key.publicKey,
+    carriers: ["quic"],
     ...changes
   }
   return { key, message }

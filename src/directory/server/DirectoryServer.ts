@@ -165,8 +165,8 @@ export const makeDirectoryServer = Effect.fnUntraced(function* (options: Directo
       // The same bytes each time, so that nobody takes an old offer for a new one.
       const authentication = authentications.get(relay) ?? sealAuthentication(relay.sharedKey, vouched)
       authentications.set(relay, authentication)
-      const { id, addresses, serverCertificate, metadata } = relay
-      return { id, addresses, serverCertificate, metadata, authentication }
+      const { id, addresses, serverCertificate, metadata, carriers } = relay
+      return { id, addresses, serverCertificate, metadata, carriers, authentication }
     }
     const push = SubscriptionRef.changes(options.relays).pipe(
       Stream.buffer({ capacity: 1, strategy: "sliding" }),

@@ -31,6 +31,7 @@ export interface RegisteredRelay {
   readonly serverCertificate: Uint8Array
   readonly metadata: string
   readonly sharedKey: Uint8Array
+  readonly carriers: Messages.AuthenticateRequest["carriers"]
 }
 
 export interface RelayRoster {
@@ -87,7 +88,7 @@ export const makeRelayRoster = Effect.fnUntraced(function* ({ identity, tokens }
     const id = openReconnectToken(identity.relayKey, request.reconnectToken) ?? base32hex.encode(randomBytes(32))
     const reconnectToken = sealReconnectToken(identity.relayKey, id)
     yield* answer({ _tag: "Accepted", controlId: identity.id, reconnectToken, authenticationKey: key.publicKey })
-    const { addresses, serverCertificate, metadata, buildVersion } = request
+    const { addresses, serverCertificate, metadata, buildVersion, carriers } = request
     yield* Effect.logInfo("relay.online").pipe(
       Effect.annotateLogs({
         relay: id,
@@ -97,7 +98,7 @@ export const makeRelayRoster = Effect.fnUntraced(function* ({ identity, tokens }
         ...(metadata !== "" && { metadata })
       })
     )
-    return { id, addresses, serverCertificate, metadata, sharedKey } satisfies RegisteredRelay
+    return { id, addresses, serverCertificate, metadata, sharedKey, carriers } satisfies RegisteredRelay
   }, Effect.scoped)
 
   const handle = Effect.fnUntraced(

@@ -111,6 +111,13 @@ export declare type Peer = Message<"client.Peer"> & {
    * @generated from field: optional bool dhxcp_end_record = 1000;
    */
   dhxcpEndRecord?: boolean | undefined;
+
+  /**
+   * Extension. Where it takes TLS over TCP; `directs` is for QUIC.
+   *
+   * @generated from field: repeated model.AddrPort tcp_directs = 1001;
+   */
+  tcpDirects: AddrPort[];
 };
 
 /**
@@ -175,6 +182,13 @@ export declare type Relay = Message<"client.Relay"> & {
    * @generated from field: string metadata = 5;
    */
   metadata: string;
+
+  /**
+   * Extension. "quic" and "tcp", as the relay told control; none means QUIC only.
+   *
+   * @generated from field: repeated string carriers = 1000;
+   */
+  carriers: string[];
 };
 
 /**

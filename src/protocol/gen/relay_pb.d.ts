@@ -56,6 +56,13 @@ export declare type AuthenticateReq = Message<"relay.AuthenticateReq"> & {
    * @generated from field: bytes relay_authentication_key = 8;
    */
   relayAuthenticationKey: Uint8Array;
+
+  /**
+   * Extension. What it takes at its addresses: "quic", and "tcp" for TLS over TCP; none means QUIC only.
+   *
+   * @generated from field: repeated string carriers = 1000;
+   */
+  carriers: string[];
 };
 
 /**

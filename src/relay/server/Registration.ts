@@ -24,6 +24,7 @@ export interface RegistrationOptions {
   readonly buildVersion: string
   /** Where clients find this relay. */
   readonly addresses: Messages.AuthenticateRequest["addresses"]
+  readonly carriers: Messages.AuthenticateRequest["carriers"]
   readonly serverCertificate: Uint8Array
   readonly memory: RelayMemory
 }
@@ -45,13 +46,14 @@ export const makeRegistration = (options: RegistrationOptions): Registration => 
     const remembered = yield* memory.recall
     const messages = { width: frameWidth("registration", connection.protocol), limit: MAX_STRANGER_MESSAGE_BYTES }
     const key = makeBoxKey()
-    const { token, metadata, buildVersion, addresses, serverCertificate } = options
+    const { token, metadata, buildVersion, addresses, carriers, serverCertificate } = options
     const stream = yield* connection.open
     const request = {
       token,
       metadata,
       buildVersion,
       addresses,
+      carriers,
       serverCertificate,
       reconnectToken: remembered?.reconnectToken ?? new Uint8Array(),
       authenticationKey: key.publicKey

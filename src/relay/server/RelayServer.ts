@@ -50,7 +50,7 @@ export interface RelayLimits {
 }
 
 export interface RelayServerOptions
-  extends Omit<RegistrationOptions, "connect" | "addresses" | "serverCertificate" | "token"> {
+  extends Omit<RegistrationOptions, "connect" | "addresses" | "carriers" | "serverCertificate" | "token"> {
   readonly token: Redacted.Redacted<string>
   readonly ingresses: ReadonlyArray<RelayIngress>
   readonly limits: RelayLimits
@@ -110,6 +110,7 @@ export const startRelay = Effect.fnUntraced(function* (options: RelayServerOptio
     ...options,
     connect: options.connect(endpoints),
     addresses,
+    carriers: endpoints[0]?.carriers ?? [],
     serverCertificate: identity.leaf.raw
   })
 

@@ -7,6 +7,7 @@
  */
 import { X509Certificate } from "node:crypto"
 import { Duration, Effect, Layer } from "effect"
+import type { Carrier } from "../../domain/Carrier.ts"
 import * as SocketAddress from "../../domain/SocketAddress.ts"
 import { Listeners } from "../Listeners.ts"
 import {
@@ -43,11 +44,13 @@ const fail = (reason: TransportReason) => new TransportError({ reason })
 export interface Link {
   /** Milliseconds each piece takes, in each direction; pieces of one connection stay in order. */
   readonly delayMillis: () => number
-  readonly cut: () => boolean
+  readonly cut: (carrier: Carrier) => boolean
 }
 
 export interface MemoryOptions {
   readonly idleTimeoutMillis?: number
+  /** What it takes the part of. Default QUIC only. */
+  readonly carriers?: ReadonlyArray<Carrier>
   /** How many streams a connection has at a time. Default 10,000. */
   readonly maxStreams?: number
 }
@@ -95,6 +98,7 @@ const bind = Effect.fnUntraced(function* (network: MemoryNetwork, options: Memor
         {
           idleTimeoutMillis: IDLE_TIMEOUT_MILLIS,
           maxStreams: MAX_STREAMS,
+          carriers: ["quic"],
           ...options
         }
       )
@@ -121,6 +125,10 @@ class MemoryEndpoint implements Endpoint {
     this.network = network
     this.address = address
     this.options = options
+  }
+
+  get carriers(): ReadonlyArray<Carrier> {
+    return this.options.carriers
   }
 
   readonly counts = () => {
@@ -181,7 +189,8 @@ class MemoryEndpoint implements Endpoint {
   /** How a dial goes; undefined when nobody answers. */
   #answer(target: DialTarget): Effect.Effect<MemoryConnection, TransportError> | undefined {
     const { to, link } = this.network.route(target.address)
-    if (to === undefined || link?.cut()) return undefined
+    const carrier = target.carrier ?? this.carriers[0]!
+    if (to === undefined || !to.carriers.includes(carrier) || link?.cut(carrier)) return undefined
     const listening = to.#listeners.common
     if (listening === undefined) return undefined
     const protocol = target.protocols.find((offered) => listening.protocols.includes(offered))
@@ -189,7 +198,7 @@ class MemoryEndpoint implements Endpoint {
     const shown = listening.identity.leaf
     const refused = refusal(target.trust, shown.raw, new Date(), leadsTo(shown, target.trust))
     if (refused !== undefined) return Effect.fail(fail(refused))
-    const [ours, theirs] = MemoryConnection.pair(this, to, protocol, target, shown.raw, link)
+    const [ours, theirs] = MemoryConnection.pair(this, to, carrier, protocol, target, shown.raw, link)
     to.#listeners.enter(theirs, protocol, theirs.peerCertificate)
     return Effect.succeed(ours)
   }
@@ -209,7 +218,7 @@ const leadsTo = (certificate: X509Certificate, trust: Trust): boolean =>
   })
 
 class MemoryConnection implements Connection, MemoryStreamOwner {
-  readonly carrier = "memory"
+  readonly carrier: Carrier
   readonly protocol: string
   readonly peerCertificate: Uint8Array | undefined
   readonly localAddress: SocketAddress.SocketAddress
@@ -233,6 +242,7 @@ class MemoryConnection implements Connection, MemoryStreamOwner {
   private constructor(
     endpoint: MemoryEndpoint,
     remote: SocketAddress.SocketAddress,
+    carrier: Carrier,
     protocol: string,
     peerCertificate: Uint8Array | undefined,
     link: Link | undefined
@@ -240,6 +250,7 @@ class MemoryConnection implements Connection, MemoryStreamOwner {
     this.#endpoint = endpoint
     this.localAddress = endpoint.address
     this.#remote = remote
+    this.carrier = carrier
     this.protocol = protocol
     this.peerCertificate = peerCertificate
     this.#link = link
@@ -249,14 +260,15 @@ class MemoryConnection implements Connection, MemoryStreamOwner {
   static pair(
     dialer: MemoryEndpoint,
     listener: MemoryEndpoint,
+    carrier: Carrier,
     protocol: string,
     target: DialTarget,
     serverCertificate: Uint8Array,
     link: Link | undefined
   ): readonly [MemoryConnection, MemoryConnection] {
     const shown = target.identity?.leaf.raw
-    const a = new MemoryConnection(dialer, target.address, protocol, serverCertificate, link)
-    const b = new MemoryConnection(listener, dialer.address, protocol, shown, link)
+    const a = new MemoryConnection(dialer, target.address, carrier, protocol, serverCertificate, link)
+    const b = new MemoryConnection(listener, dialer.address, carrier, protocol, shown, link)
     a.#other = b
     b.#other = a
     return [a, b]
@@ -265,6 +277,7 @@ class MemoryConnection implements Connection, MemoryStreamOwner {
   readonly remoteAddress = () => this.#remote
   readonly ended = () => this.#ended
   readonly traffic = () => ({
+    streams: this.streams.size,
     streamsLeft: this.#streamsLeft,
     roundTripMillis: 2 * (this.#link?.delayMillis() ?? 0),
     bytesSent: this.#bytesSent,
@@ -325,7 +338,7 @@ class MemoryConnection implements Connection, MemoryStreamOwner {
       deliver()
       return
     }
-    if (link.cut()) {
+    if (link.cut(this.carrier)) {
       this.#silence()
       return
     }
@@ -335,7 +348,7 @@ class MemoryConnection implements Connection, MemoryStreamOwner {
     setTimeout(() => {
       this.timers--
       const next = this.#underWay.shift()
-      if (link.cut()) this.#silence()
+      if (link.cut(this.carrier)) this.#silence()
       else next?.()
     }, link.delayMillis())
   }
@@ -355,7 +368,7 @@ class MemoryConnection implements Connection, MemoryStreamOwner {
 
   closeWith(code: number, text: string): void {
     if (this.#ended !== undefined) return
-    const cut = this.#link?.cut() ?? false
+    const cut = this.#link?.cut(this.carrier) ?? false
     this.#end(new Closed({ by: "local", code, application: true, text }))
     if (!cut) this.#other!.#end(new Closed({ by: "peer", code, application: true, text }))
   }

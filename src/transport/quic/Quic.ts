@@ -95,6 +95,7 @@ const makeEndpoint = (native: Native, options: QuicOptions, socket: QuicSocket):
 
   return {
     address: socket.address,
+    carriers: ["quic"],
     dial: (target) => dial(native, common, socket, target),
     listen: (listenOptions) => listeners.listen(listenOptions),
     datagrams: {
@@ -225,8 +226,9 @@ const makeConnection = (connection: QuicConnection): Connection => {
     }),
     traffic: () => {
       const { sentBytes, recvBytes } = native.stats()
-      const { streamsLeft } = connection
+      const { streamCount, streamsLeft } = connection
       return {
+        streams: streamCount,
         streamsLeft,
         roundTripMillis: connection.activePath()?.rtt,
         bytesSent: sentBytes,
