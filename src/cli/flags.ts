@@ -59,6 +59,7 @@ export const LogFormatFlag = GlobalFlag.Setting("log-format")({
 })
 
 const ROUTE = "Which paths it may use: any, direct or relay (default: any)"
+const PROXY = "The proxy for TCP: http, https or socks5 URL, or none (default: HTTPS_PROXY, ALL_PROXY and NO_PROXY)"
 const ENCRYPTIONS = "How relayed streams may be encrypted: none, tls, dhxcp (default: tls,dhxcp)"
 
 export const clientFlags = {
@@ -69,6 +70,7 @@ export const clientFlags = {
   "server-cas-file": text("server-cas-file", "file", "PEM roots that vouch for the server (default: the system's)"),
   "server-name": text("server-name", "name", "The name on the server's certificate (default: the host of the server)"),
   "direct-addr": text("direct-addr", "host:port", "Where this client is reached directly, UDP (default: :19192)"),
+  proxy: text("proxy", "url", PROXY),
   "handshake-idle-timeout": duration("handshake-idle-timeout", "How long a handshake may take (default: 5s)"),
   "dst-name": text("dst-name", "name", "The name of a destination to offer"),
   "dst-url": text("dst-url", "url", "The service it leads to, like tcp://localhost:8080"),
@@ -147,6 +149,7 @@ export const relayFlags = {
     "name",
     "The name on the control server's certificate (default: the host of its address)"
   ),
+  proxy: text("proxy", "url", PROXY),
   "handshake-idle-timeout": duration("handshake-idle-timeout", "How long a handshake may take (default: 5s)"),
   "store-dir": storeFlag
 }

@@ -10,6 +10,7 @@ import { join } from "./canonicalKeys.ts"
 import { fold, originOf, withoutEmpty } from "./fold.ts"
 import { type HostPort, parseListenAddress, parseServerAddress, parseTcpUrl } from "./HostPort.ts"
 import { invalidValues } from "./invalidValues.ts"
+import type { ProxySetting } from "./ProxySetting.ts"
 import { parsed, parsedTexts } from "./parsed.ts"
 import { parseEncryptions } from "./parseEncryptions.ts"
 import { positiveDuration } from "./positiveDuration.ts"
@@ -39,6 +40,8 @@ export interface ClientConfig {
   readonly serverAuthoritiesFile: string | undefined
   /** Where the one socket of the client is bound. */
   readonly directAddress: HostPort
+  /** How TCP connections to the server and to relays are dialed. */
+  readonly proxy: ProxySetting
   readonly handshakeTimeout: Duration.Duration
   readonly destinations: ReadonlyMap<EndpointName, EndpointConfig>
   readonly sources: ReadonlyMap<EndpointName, EndpointConfig>
@@ -90,6 +93,7 @@ export const clientConfig = Effect.fnUntraced(function* (sources: ReadonlyArray<
     serverName: checked.settings["server-name"] ?? server.host,
     serverAuthoritiesFile: checked.settings["server-cas-file"],
     directAddress: checked.settings["direct-addr"],
+    proxy: checked.settings.proxy,
     handshakeTimeout: handshakeTimeout(checked.settings),
     destinations: checked.destinations,
     sources: checked.sources

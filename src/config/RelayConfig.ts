@@ -8,6 +8,7 @@ import { type HostPort, parseServerAddress } from "./HostPort.ts"
 import { checkRelayIngresses, type RelayIngressConfig } from "./Ingress.ts"
 import { invalidValues } from "./invalidValues.ts"
 import { placeIn } from "./Place.ts"
+import type { ProxySetting } from "./ProxySetting.ts"
 import { parsed } from "./parsed.ts"
 import { type RelayLimits, relayLimits } from "./RelayLimits.ts"
 import { handshakeTimeout, sessionSettings } from "./sessionSettings.ts"
@@ -25,6 +26,8 @@ export interface RelayConfig {
   readonly controlName: string
   /** PEM file of the roots that the control server's certificate leads to; undefined: the system's. */
   readonly controlAuthoritiesFile: string | undefined
+  /** How TCP connections to the control server are dialed. */
+  readonly proxy: ProxySetting
   readonly handshakeTimeout: Duration.Duration
   /** Where it keeps what must survive a restart; undefined: nowhere. */
   readonly storeFolder: string | undefined
@@ -52,6 +55,7 @@ export const relayConfig = Effect.fnUntraced(function* (sources: ReadonlyArray<C
     control: settings["control-addr"],
     controlName: settings["control-name"] ?? settings["control-addr"].host,
     controlAuthoritiesFile: settings["control-cas-file"],
+    proxy: settings.proxy,
     handshakeTimeout: handshakeTimeout(settings),
     storeFolder: yield* storeFolder(table["store-dir"]),
     ingresses,

@@ -1,5 +1,7 @@
 /** What a client and a relay have in common: each holds a session with a control server. */
 import { Duration, Effect, Schema } from "effect"
+import { parseProxySetting } from "./ProxySetting.ts"
+import { parsed } from "./parsed.ts"
 import { positiveDuration } from "./positiveDuration.ts"
 
 /** The fields of `[client]` and `[relay]`. */
@@ -9,6 +11,7 @@ export const sessionSettings = {
       Buffer.byteLength(text) > MAX_METADATA_BYTES ? `it has more than ${MAX_METADATA_BYTES} bytes` : undefined
     )
   ).pipe(Schema.withDecodingDefaultKey(Effect.succeed(""))),
+  proxy: parsed(parseProxySetting).pipe(Schema.withDecodingDefaultKey(Effect.succeed("environment"))),
   "handshake-idle-timeout": Schema.optionalKey(Schema.BigInt)
 }
 

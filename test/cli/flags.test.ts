@@ -86,6 +86,7 @@ describe("flags", () => {
           "server-cas-file": "server-cas-file",
           "server-name": "server-name",
           "direct-addr": "direct-addr",
+          proxy: "proxy",
           "handshake-idle-timeout": 7_000_000_000n,
           destinations: {
             "dst-name": { url: "dst-url", route: "dst-route", "relay-encryptions": ["dst-relay-encryption"] }
@@ -145,6 +146,7 @@ describe("flags", () => {
           "control-addr": "control-addr",
           "control-cas-file": "control-cas-file",
           "control-name": "control-name",
+          proxy: "proxy",
           "handshake-idle-timeout": 7_000_000_000n,
           "store-dir": "store-dir",
           ingress: [{ addr: "addr", hostports: ["hostport"] }]
