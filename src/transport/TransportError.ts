@@ -102,6 +102,18 @@ export class HandshakeFailed extends Schema.TaggedError<HandshakeFailed>()("Hand
   }
 }
 
+/** The proxy on the way could not be reached, or did not open a connection. */
+export class ProxyFailed extends Schema.TaggedError<ProxyFailed>()("ProxyFailed", {
+  /** Its URL, without user name and password. */
+  proxy: Schema.String,
+  /** What happened and what to do, as a half sentence about "it". */
+  detail: Schema.String
+}) {
+  override get message() {
+    return `proxy ${this.proxy}: ${this.detail}`
+  }
+}
+
 /** Somebody closed the connection and said why. */
 export class Closed extends Schema.TaggedError<Closed>()("Closed", {
   by: Schema.Literals(["local", "peer"]),
@@ -135,6 +147,7 @@ export const TransportReason = Schema.Union([
   CertificateNameMismatch,
   CertificateExpired,
   HandshakeFailed,
+  ProxyFailed,
   Closed,
   Lost
 ])
