@@ -20,15 +20,21 @@ export interface Process {
   readonly stop: (signal: NodeJS.Signals) => Effect.Effect<{ code: number | null; millis: number }, TookTooLong>
   /** Waits until it ends by itself. */
   readonly ended: Effect.Effect<number | null, TookTooLong>
-  /** Waits until its log holds a text. */
-  readonly says: (text: string) => Effect.Effect<void, TookTooLong>
+  /** Waits until its log holds a text, or matches a pattern. */
+  readonly says: (text: string | RegExp) => Effect.Effect<void, TookTooLong>
 }
 
-export const startProcess = Effect.fnUntraced(function* (args: ReadonlyArray<string>, folder: string) {
+/** Runs connet in a folder; `inside` is a command that becomes the one behind it, like `ip netns exec NAME`. */
+export const startProcess = (args: ReadonlyArray<string>, folder: string, inside: ReadonlyArray<string> = []) =>
+  startProgram([...inside, process.execPath, BIN, ...args], folder)
+
+/** Runs any command in a folder, in the same way. */
+export const startProgram = Effect.fnUntraced(function* (command: ReadonlyArray<string>, folder: string) {
   let log = ""
+  const [program = "", ...args] = command
   const child = yield* Effect.acquireRelease(
     Effect.sync(() => {
-      const child = spawn(process.execPath, [BIN, ...args], { cwd: folder, stdio: ["ignore", "ignore", "pipe"] })
+      const child = spawn(program, args, { cwd: folder, stdio: ["ignore", "ignore", "pipe"] })
       child.stderr!.setEncoding("utf8").on("data", (text) => {
         log += text
       })
@@ -49,7 +55,7 @@ export const startProcess = Effect.fnUntraced(function* (args: ReadonlyArray<str
     effect.pipe(
       Effect.timeoutOrElse({
         duration: "30 seconds",
-        orElse: () => new TookTooLong({ detail: `connet ${args.join(" ")}: ${what} within 30 s; it wrote:\n${log}` })
+        orElse: () => new TookTooLong({ detail: `${command.join(" ")}: ${what} within 30 s; it wrote:\n${log}` })
       })
     )
   return {
@@ -68,8 +74,8 @@ export const startProcess = Effect.fnUntraced(function* (args: ReadonlyArray<str
       ),
     says: (text) =>
       within(
-        waitUntil(() => log.includes(text)),
-        `did not say "${text}"`
+        waitUntil(() => (typeof text === "string" ? log.includes(text) : text.test(log))),
+        `did not say ${typeof text === "string" ? `"${text}"` : text}`
       )
   } satisfies Process
 })

@@ -9,7 +9,7 @@ import { parseProxy } from "../../../src/domain/Proxy.ts"
 import { connectThrough } from "../../../src/transport/tcp/connectThrough.ts"
 import { tcpPort } from "../../cli/Tunnel.ts"
 import { lacks } from "../../lab/programs.ts"
-import { microsocks, tinyproxy } from "./proxies.ts"
+import { microsocks, tinyproxy } from "../../lab/proxies.ts"
 
 const proxy = (url: string) => Result.getOrThrow(parseProxy(url))
 
@@ -120,10 +120,9 @@ describe.skipIf(lacks("HTTP proxies", { programs: ["tinyproxy"] }))("tinyproxy",
       const behind = yield* tinyproxy()
       const front = createTlsServer(yield* certified(outer), (socket) => {
         const through = connect({ port: behind, host: "127.0.0.1" })
-        socket
-          .on("error", () => {})
-          .pipe(through.on("error", () => {}))
-          .pipe(socket)
+        for (const side of [socket, through]) side.on("error", () => {})
+        socket.pipe(through)
+        through.pipe(socket)
       })
       const url = `https://localhost:${yield* listening(front, "localhost")}`
       const target = yield* listening(createTlsServer(yield* certified(inner), (socket) => socket.end("hello")))
