@@ -2,7 +2,8 @@
  * SOCKS5 as a client speaks it: a greeting, a user name and a password (RFC 1929) if they are asked for, one request
  * (RFC 1928). Exactly the bytes of the answers are taken from the socket; whatever is behind them stays in it.
  */
-import { isIP, type Socket } from "node:net"
+import { isIP } from "node:net"
+import type { Duplex } from "node:stream"
 import { Redacted } from "effect"
 import type { Proxy } from "../../domain/Proxy.ts"
 import { format, toBytes } from "../../domain/SocketAddress.ts"
@@ -16,7 +17,7 @@ const CONNECT = 1
 const ADDRESS = { ipv4: 1, name: 3, ipv6: 4 }
 
 /** Asks for a connection to the target; a name is sent as it is. Rejects with what the proxy said. */
-export const negotiateSocks5 = async (socket: Socket, { credentials }: Proxy, target: HostPort): Promise<void> => {
+export const negotiateSocks5 = async (socket: Duplex, { credentials }: Proxy, target: HostPort): Promise<void> => {
   const answer = readerOf(socket)
   const methods = credentials === undefined ? [NO_AUTHENTICATION] : [NO_AUTHENTICATION, PASSWORD]
   socket.write(Uint8Array.of(VERSION, methods.length, ...methods))
@@ -62,7 +63,7 @@ const bytes = (numbers: ReadonlyArray<number>) => Buffer.from(numbers)
 
 /** Takes exactly so many bytes from the socket, in order; rejects when it ends before. */
 const readerOf =
-  (socket: Socket) =>
+  (socket: Duplex) =>
   (size: number): Promise<Buffer> =>
     new Promise((resolve, reject) => {
       const look = () => {
@@ -77,7 +78,6 @@ const readerOf =
       }
       socket.on("readable", look).once("end", ended).once("close", ended)
       look()
-      if (socket.readableEnded || socket.destroyed) ended()
     })
 
 /** What the codes of RFC 1928 §6 mean here. */
