@@ -38,6 +38,16 @@ export class DialTimedOut extends Schema.TaggedError<DialTimedOut>()("DialTimedO
   }
 }
 
+/** The system cannot reach the address, or nobody listens there. */
+export class Unreachable extends Schema.TaggedError<Unreachable>()("Unreachable", {
+  /** The system's error code: `ECONNREFUSED`, `EHOSTUNREACH`, `ENETUNREACH`, … */
+  code: Schema.String
+}) {
+  override get message() {
+    return `${this.code === "ECONNREFUSED" ? "connection refused" : "unreachable"} (${this.code})`
+  }
+}
+
 /** The other end speaks none of the offered protocols. */
 export class ProtocolRefused extends Schema.TaggedError<ProtocolRefused>()("ProtocolRefused", {
   offered: Schema.Array(Schema.String)
@@ -117,7 +127,10 @@ export class ProxyFailed extends Schema.TaggedError<ProxyFailed>()("ProxyFailed"
 /** Somebody closed the connection and said why. */
 export class Closed extends Schema.TaggedError<Closed>()("Closed", {
   by: Schema.Literals(["local", "peer"]),
-  /** An application close code (`protocol/ErrorCode`) when `application`, else a QUIC transport error code (RFC 9000 §20). */
+  /**
+   * An application close code (`protocol/ErrorCode`) when `application`, else one of the carrier: QUIC's (RFC 9000 §20) or
+   * HTTP/2's (RFC 9113 §7).
+   */
   code: Schema.Finite,
   application: Schema.Boolean,
   text: Schema.String
@@ -140,6 +153,7 @@ export const TransportReason = Schema.Union([
   Unsupported,
   ListenConflict,
   DialTimedOut,
+  Unreachable,
   ProtocolRefused,
   CertificateMissing,
   CertificateUnexpected,
