@@ -41,6 +41,7 @@ const layerTransport = Layer.effect(
 
 const endpoint: ClientEndpoint = {
   route: "direct",
+  transport: "auto",
   address: { host: "127.0.0.1", port: options.port },
   dialTimeout: undefined,
   relayEncryptions: ["tls"]

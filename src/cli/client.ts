@@ -2,8 +2,9 @@ import { Effect, Redacted } from "effect"
 import { loadAuthorities } from "../certs/load.ts"
 import { clientConfig } from "../config/ClientConfig.ts"
 import type { ConfigSource } from "../config/ConfigTables.ts"
+import { proxyChoice } from "../config/ProxySetting.ts"
 import { Client } from "../endpoint/Client.ts"
-import * as Quic from "../transport/quic/Quic.ts"
+import * as Network from "../transport/Network.ts"
 import { Trust } from "../transport/Trust.ts"
 import { clientSource } from "./flags.ts"
 import { launch } from "./launch.ts"
@@ -21,9 +22,10 @@ const role = Effect.fnUntraced(function* (sources: ReadonlyArray<ConfigSource>) 
   if (config.destinations.size + config.sources.size === 0) {
     yield* Effect.logWarning("nothing to do: set client.destinations or client.sources")
   }
+  const proxy = yield* proxyChoice(config.proxy)
   const trust = Trust.authorities(serverName, roots)
-  return yield* Client.run({ ...config, trust, directAddress, buildVersion: VERSION }).pipe(
-    Effect.provide(Quic.layer()),
+  return yield* Client.run({ ...config, proxy, trust, directAddress, buildVersion: VERSION }).pipe(
+    Effect.provide(Network.layer(config)),
     Effect.mapError(withAdvice('is another connet client running? Set client.direct-addr to another port, or to ":0"'))
   )
 })

@@ -3,7 +3,7 @@ import { Command } from "effect/cli"
 import type { ConfigSource } from "../config/ConfigTables.ts"
 import { controlConfig } from "../config/ControlConfig.ts"
 import { ControlServer } from "../directory/server/ControlServer.ts"
-import * as Quic from "../transport/quic/Quic.ts"
+import * as Network from "../transport/Network.ts"
 import { controlIdentity } from "./controlIdentity.ts"
 import { controlFlags, controlSource } from "./flags.ts"
 import { ingresses } from "./ingresses.ts"
@@ -11,7 +11,7 @@ import { launch } from "./launch.ts"
 import { withAdvice } from "./withAdvice.ts"
 
 const role = Effect.fnUntraced(function* (sources: ReadonlyArray<ConfigSource>) {
-  const { clients, relays, endpointExpiry, storeFolder } = yield* controlConfig(sources)
+  const { clients, relays, transport, endpointExpiry, storeFolder } = yield* controlConfig(sources)
   const options = {
     identity: yield* controlIdentity("control", storeFolder),
     ingresses: yield* ingresses("control.clients-ingress", clients.ingresses),
@@ -26,7 +26,7 @@ const role = Effect.fnUntraced(function* (sources: ReadonlyArray<ConfigSource>) 
     yield* Effect.logWarning("no tokens, so no relay can connect: set control.relays-tokens or -file")
   }
   return yield* Layer.launch(ControlServer.layer(options)).pipe(
-    Effect.provide(Quic.layer()),
+    Effect.provide(Network.layer({ transport })),
     Effect.mapError(withAdvice("is another control server running? Set the addr of its ingresses to other ports"))
   )
 })

@@ -60,6 +60,7 @@ export const LogFormatFlag = GlobalFlag.Setting("log-format")({
 
 const ROUTE = "Which paths it may use: any, direct or relay (default: any)"
 const PROXY = "The proxy for TCP: http, https or socks5 URL, or none (default: HTTPS_PROXY, ALL_PROXY and NO_PROXY)"
+const TRANSPORT = "What carries connections: auto, quic (UDP) or tcp (default: auto)"
 const ENCRYPTIONS = "How relayed streams may be encrypted: none, tls, dhxcp (default: tls,dhxcp)"
 
 export const clientFlags = {
@@ -69,8 +70,9 @@ export const clientFlags = {
   "server-addr": text("server-addr", "host:port", "The server (default: 127.0.0.1:19190)"),
   "server-cas-file": text("server-cas-file", "file", "PEM roots that vouch for the server (default: the system's)"),
   "server-name": text("server-name", "name", "The name on the server's certificate (default: the host of the server)"),
-  "direct-addr": text("direct-addr", "host:port", "Where this client is reached directly, UDP (default: :19192)"),
+  "direct-addr": text("direct-addr", "host:port", "Where this client is reached directly (default: :19192)"),
   proxy: text("proxy", "url", PROXY),
+  transport: text("transport", "carrier", TRANSPORT),
   "handshake-idle-timeout": duration("handshake-idle-timeout", "How long a handshake may take (default: 5s)"),
   "dst-name": text("dst-name", "name", "The name of a destination to offer"),
   "dst-url": text("dst-url", "url", "The service it leads to, like tcp://localhost:8080"),
@@ -106,12 +108,13 @@ const HOSTPORT = "Where clients are told to find the relay; repeat it for more (
 export const serverFlags = {
   tokens: texts("tokens", "text", "A token that clients may show; repeat it for more"),
   "tokens-file": text("tokens-file", "file", TOKENS_FILE),
-  addr: text("addr", "host:port", "Where clients connect to, UDP (default: :19190)"),
+  addr: text("addr", "host:port", "Where clients connect to (default: :19190)"),
   "cert-file": text("cert-file", "file", "PEM certificate of the server"),
   "key-file": text("key-file", "file", "PEM private key of the certificate"),
   ...expiryFlags,
-  "relay-addr": text("relay-addr", "host:port", "Where clients reach the relay, UDP (default: :19191)"),
+  "relay-addr": text("relay-addr", "host:port", "Where clients reach the relay (default: :19191)"),
   "relay-hostport": texts("relay-hostport", "host:port", HOSTPORT),
+  transport: text("transport", "carrier", TRANSPORT),
   "store-dir": storeFlag
 }
 
@@ -120,15 +123,16 @@ export const controlFlags = {
   "key-file": text("key-file", "file", "PEM private key of the certificate"),
   "clients-tokens": texts("clients-tokens", "text", "A token that clients may show; repeat it for more"),
   "clients-tokens-file": text("clients-tokens-file", "file", TOKENS_FILE),
-  "clients-addr": text("clients-addr", "host:port", "Where clients connect to, UDP (default: :19190)"),
+  "clients-addr": text("clients-addr", "host:port", "Where clients connect to (default: :19190)"),
   "clients-cert-file": text("clients-cert-file", "file", "PEM certificate for clients (default: --cert-file)"),
   "clients-key-file": text("clients-key-file", "file", "PEM private key for clients (default: --key-file)"),
   ...expiryFlags,
   "relays-tokens": texts("relays-tokens", "text", "A token that relays may show; repeat it for more"),
   "relays-tokens-file": text("relays-tokens-file", "file", TOKENS_FILE),
-  "relays-addr": text("relays-addr", "host:port", "Where relays connect to, UDP (default: :19189)"),
+  "relays-addr": text("relays-addr", "host:port", "Where relays connect to (default: :19189)"),
   "relays-cert-file": text("relays-cert-file", "file", "PEM certificate for relays (default: --cert-file)"),
   "relays-key-file": text("relays-key-file", "file", "PEM private key for relays (default: --key-file)"),
+  transport: text("transport", "carrier", TRANSPORT),
   "store-dir": storeFlag
 }
 
@@ -136,7 +140,7 @@ export const relayFlags = {
   token: text("token", "text", "What proves to the control server that this relay may connect"),
   "token-file": text("token-file", "file", "A file with the token in its first line"),
   metadata: text("metadata", "text", "Free text that the control server sees"),
-  addr: text("addr", "host:port", "Where clients reach the relay, UDP (default: :19191)"),
+  addr: text("addr", "host:port", "Where clients reach the relay (default: :19191)"),
   hostport: texts("hostport", "host:port", HOSTPORT),
   "control-addr": text("control-addr", "host:port", "The control server (default: localhost:19189)"),
   "control-cas-file": text(
@@ -150,6 +154,7 @@ export const relayFlags = {
     "The name on the control server's certificate (default: the host of its address)"
   ),
   proxy: text("proxy", "url", PROXY),
+  transport: text("transport", "carrier", TRANSPORT),
   "handshake-idle-timeout": duration("handshake-idle-timeout", "How long a handshake may take (default: 5s)"),
   "store-dir": storeFlag
 }

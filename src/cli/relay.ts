@@ -2,10 +2,11 @@ import { Effect, Redacted } from "effect"
 import { Command } from "effect/cli"
 import { loadAuthorities } from "../certs/load.ts"
 import type { ConfigSource } from "../config/ConfigTables.ts"
+import { proxyChoice } from "../config/ProxySetting.ts"
 import { relayConfig } from "../config/RelayConfig.ts"
 import { startRelayAlone } from "../relay/server/Relay.ts"
 import { inFolder, inProcess } from "../relay/server/RelayMemory.ts"
-import * as Quic from "../transport/quic/Quic.ts"
+import * as Network from "../transport/Network.ts"
 import { Trust } from "../transport/Trust.ts"
 import { relayFlags, relaySource } from "./flags.ts"
 import { relayIngresses } from "./ingresses.ts"
@@ -23,12 +24,13 @@ const role = Effect.fnUntraced(function* (sources: ReadonlyArray<ConfigSource>) 
   const options = {
     ...config,
     ingresses,
+    proxy: yield* proxyChoice(config.proxy),
     trust: Trust.authorities(controlName, roots),
     memory: storeFolder === undefined ? inProcess() : inFolder(storeFolder),
     buildVersion: VERSION
   }
   return yield* Effect.scoped(Effect.flatMap(startRelayAlone(options), ({ run }) => run)).pipe(
-    Effect.provide(Quic.layer()),
+    Effect.provide(Network.layer(config)),
     Effect.mapError(withAdvice("is another connet relay running? Set relay.ingress addr to another port"))
   )
 })

@@ -3,7 +3,7 @@ import { Command } from "effect/cli"
 import type { ConfigSource } from "../config/ConfigTables.ts"
 import { serverConfig } from "../config/ServerConfig.ts"
 import { startCombined } from "../relay/server/Relay.ts"
-import * as Quic from "../transport/quic/Quic.ts"
+import * as Network from "../transport/Network.ts"
 import { controlIdentity } from "./controlIdentity.ts"
 import { serverFlags, serverSource } from "./flags.ts"
 import { ingresses, relayIngresses } from "./ingresses.ts"
@@ -25,7 +25,7 @@ const role = Effect.fnUntraced(function* (sources: ReadonlyArray<ConfigSource>) 
   }
   const started = startCombined({ control: { ...control, identity }, relay })
   return yield* Effect.scoped(Effect.flatMap(started, ({ run }) => run)).pipe(
-    Effect.provide(Quic.layer()),
+    Effect.provide(Network.layer(config)),
     Effect.mapError(
       withAdvice(
         "is another connet server running? Set server.ingress addr and server.relay-ingress addr to other ports"

@@ -2,6 +2,7 @@
  * The settings of a client, checked: `[client]` of the files and the client's flags.
  */
 import { type Duration, Effect, type Redacted, Result, Schema } from "effect"
+import type { TransportChoice } from "../domain/Carrier.ts"
 import type { Encryption } from "../domain/Encryption.ts"
 import { EndpointName } from "../domain/EndpointName.ts"
 import { Route } from "../domain/Route.ts"
@@ -17,9 +18,12 @@ import { positiveDuration } from "./positiveDuration.ts"
 import { handshakeTimeout, sessionSettings } from "./sessionSettings.ts"
 import { clientToken } from "./Tokens.ts"
 import { all, type Checked, problemsOf, together } from "./together.ts"
+import { endpointTransport } from "./transportSetting.ts"
 
 export interface EndpointConfig {
   readonly route: Route
+  /** What may carry its links, of what the client has. */
+  readonly transport: TransportChoice
   /** How streams through a relay may be encrypted; both ends must allow it. */
   readonly relayEncryptions: ReadonlyArray<Encryption>
   /** For a destination the service to reach, for a source where to listen (an empty host: every address). */
@@ -42,6 +46,8 @@ export interface ClientConfig {
   readonly directAddress: HostPort
   /** How TCP connections to the server and to relays are dialed. */
   readonly proxy: ProxySetting
+  /** What it listens on and dials with. */
+  readonly transport: TransportChoice
   readonly handshakeTimeout: Duration.Duration
   readonly destinations: ReadonlyMap<EndpointName, EndpointConfig>
   readonly sources: ReadonlyMap<EndpointName, EndpointConfig>
@@ -56,7 +62,9 @@ export const clientConfig = Effect.fnUntraced(function* (sources: ReadonlyArray<
     Schema.decodeResult(ClientSettings, { errors: "all" })(withoutEmpty(table)),
     (error) => invalidValues(error, "client", origin)
   )
-  const encryptions = Result.isSuccess(settings) ? settings.success["relay-encryptions"] : []
+  const defaults: EndpointDefaults = Result.isSuccess(settings)
+    ? { relayEncryptions: settings.success["relay-encryptions"], transport: settings.success.transport }
+    : { relayEncryptions: [], transport: "auto" }
 
   const endpoints = (kind: "destinations" | "sources"): Checked<ReadonlyMap<EndpointName, EndpointConfig>> => {
     const checked = Object.entries(table[kind] ?? {}).map(
@@ -66,7 +74,7 @@ export const clientConfig = Effect.fnUntraced(function* (sources: ReadonlyArray<
         const validName = Result.mapError(Schema.decodeResult(EndpointName)(name), (error) =>
           invalidValues(error, prefix, () => at([]))
         )
-        const result = Result.mapError(decodeEndpoint(kind, endpoint, encryptions), (error) =>
+        const result = Result.mapError(decodeEndpoint(kind, endpoint, defaults), (error) =>
           invalidValues(error, prefix, at)
         )
         return Result.isSuccess(validName) && Result.isSuccess(result)
@@ -94,6 +102,7 @@ export const clientConfig = Effect.fnUntraced(function* (sources: ReadonlyArray<
     serverAuthoritiesFile: checked.settings["server-cas-file"],
     directAddress: checked.settings["direct-addr"],
     proxy: checked.settings.proxy,
+    transport: checked.settings.transport,
     handshakeTimeout: handshakeTimeout(checked.settings),
     destinations: checked.destinations,
     sources: checked.sources
@@ -123,6 +132,7 @@ const routeOf = (text: string): Result.Result<Route, string> =>
 const endpointSettings = (use: "dial" | "listen") =>
   Schema.Struct({
     route: parsed(routeOf).pipe(Schema.withDecodingDefaultKey(Effect.succeed("any"))),
+    transport: Schema.optionalKey(endpointTransport),
     "relay-encryptions": Schema.optionalKey(parsedTexts(parseEncryptions)),
     url: parsed(parseTcpUrl(use)).pipe(Schema.withDecodingDefaultKey(Effect.succeed(""))),
     "dial-timeout": Schema.optionalKey(
@@ -132,16 +142,15 @@ const endpointSettings = (use: "dial" | "listen") =>
 
 const ENDPOINT_SETTINGS = { destinations: endpointSettings("dial"), sources: endpointSettings("listen") }
 
-const decodeEndpoint = (
-  kind: "destinations" | "sources",
-  table: EndpointTable,
-  encryptions: ReadonlyArray<Encryption>
-) =>
+type EndpointDefaults = Pick<EndpointConfig, "relayEncryptions" | "transport">
+
+const decodeEndpoint = (kind: "destinations" | "sources", table: EndpointTable, defaults: EndpointDefaults) =>
   Result.map(
     Schema.decodeResult(ENDPOINT_SETTINGS[kind], { errors: "all" })(withoutEmpty(table)),
     (endpoint): EndpointConfig => ({
       route: endpoint.route,
-      relayEncryptions: endpoint["relay-encryptions"] ?? encryptions,
+      transport: endpoint.transport ?? defaults.transport,
+      relayEncryptions: endpoint["relay-encryptions"] ?? defaults.relayEncryptions,
       address: endpoint.url,
       dialTimeout: positiveDuration(endpoint["dial-timeout"])
     })

@@ -41,6 +41,7 @@ const limit = Schema.optionalKey(Limit)
 /** `[client.destinations.<name>]` and `[client.sources.<name>]`. */
 export const EndpointTable = Schema.Struct({
   route: text,
+  transport: text,
   "relay-encryptions": texts,
   url: text,
   "dial-timeout": duration
@@ -57,6 +58,7 @@ export const ClientTable = Schema.Struct({
   "server-name": text,
   "direct-addr": text,
   proxy: text,
+  transport: text,
   "handshake-idle-timeout": duration,
   "relay-encryptions": texts,
   destinations: endpoints,
@@ -88,6 +90,7 @@ export const ServerTable = Schema.Struct({
   "endpoint-expiry-timeout": duration,
   "relay-ingress": relayIngresses,
   "relay-limits": limits,
+  transport: text,
   "store-dir": text
 })
 
@@ -100,6 +103,7 @@ export const ControlTable = Schema.Struct({
   "relays-ingress": ingresses,
   "endpoint-expiry-disable": flag,
   "endpoint-expiry-timeout": duration,
+  transport: text,
   "store-dir": text
 })
 
@@ -111,6 +115,7 @@ export const RelayTable = Schema.Struct({
   "control-cas-file": text,
   "control-name": text,
   proxy: text,
+  transport: text,
   "handshake-idle-timeout": duration,
   ingress: relayIngresses,
   limits,

@@ -2,6 +2,7 @@
  * The settings of a control server without relay, checked: `[control]` of the files and its flags.
  */
 import { type Duration, Effect, type Redacted } from "effect"
+import type { TransportChoice } from "../domain/Carrier.ts"
 import type { ConfigSource } from "./ConfigTables.ts"
 import { endpointExpiry } from "./endpointExpiry.ts"
 import { fold } from "./fold.ts"
@@ -10,6 +11,7 @@ import { placeIn } from "./Place.ts"
 import { storeFolder } from "./storeFolder.ts"
 import { serverTokens } from "./Tokens.ts"
 import { together } from "./together.ts"
+import { roleTransport } from "./transportSetting.ts"
 
 /** What lets in one kind of peers. */
 export interface EntranceConfig {
@@ -24,6 +26,8 @@ export interface ControlConfig {
   readonly relays: EntranceConfig
   /** How long the endpoints of a lost client stay announced; zero: they are withdrawn at once. */
   readonly endpointExpiry: Duration.Duration
+  /** What it listens on. */
+  readonly transport: TransportChoice
   /** Where it keeps what must survive a restart; undefined: nowhere. */
   readonly storeFolder: string | undefined
 }
@@ -45,6 +49,7 @@ export const controlConfig = Effect.fnUntraced(function* (sources: ReadonlyArray
       })
     )
   const checked = yield* together({
+    transport: roleTransport(sources, "control", table),
     clientIngresses: checkIngresses(table["clients-ingress"], place("clients-ingress"), ":19190"),
     clientTokens: yield* tokens("clients"),
     relayIngresses: checkIngresses(table["relays-ingress"], place("relays-ingress"), ":19189"),
@@ -54,6 +59,7 @@ export const controlConfig = Effect.fnUntraced(function* (sources: ReadonlyArray
     clients: { tokens: checked.clientTokens, ingresses: checked.clientIngresses },
     relays: { tokens: checked.relayTokens, ingresses: checked.relayIngresses },
     endpointExpiry: endpointExpiry(table),
+    transport: checked.transport,
     storeFolder: yield* storeFolder(table["store-dir"])
   } satisfies ControlConfig
 })

@@ -1,6 +1,6 @@
 import { Config, Effect, Result } from "effect"
-import { type Proxy, parseProxy } from "../domain/Proxy.ts"
-import { NO_PROXY_VARIABLES, PROXY_VARIABLES, type ProxyTarget, proxyFor } from "../domain/proxyFor.ts"
+import { type Proxy, type ProxyFor, parseProxy } from "../domain/Proxy.ts"
+import { NO_PROXY_VARIABLES, PROXY_VARIABLES, proxyFor } from "../domain/proxyFor.ts"
 
 /** Which proxy TCP connections are dialed through: what the environment says, none at all, or always this one. */
 export type ProxySetting = "environment" | "none" | Proxy
@@ -11,13 +11,10 @@ export const parseProxySetting = (text: string): Result.Result<ProxySetting, str
     ? Result.succeed(text)
     : Result.mapError(parseProxy(text), (detail) => `${detail}, or "none"`)
 
-/** Decides for each target: its proxy, undefined for none, or what is wrong with the environment. */
-export type ProxyChoice = (target: ProxyTarget) => Result.Result<Proxy | undefined, string>
-
 /** What a setting means, with the environment read once. A configured proxy is used for every target. */
 export const proxyChoice = Effect.fnUntraced(function* (setting: ProxySetting) {
   const environment = setting === "environment" ? yield* proxyEnvironment : {}
-  const choice: ProxyChoice = (target) => {
+  const choice: ProxyFor = (target) => {
     if (setting === "environment") return proxyFor(environment, target)
     return Result.succeed(setting === "none" ? undefined : setting)
   }

@@ -2,6 +2,7 @@
  * The settings of a relay, checked: `[relay]` of the files and its flags.
  */
 import { type Duration, Effect, type Redacted, Result, Schema } from "effect"
+import type { TransportChoice } from "../domain/Carrier.ts"
 import type { ConfigSource } from "./ConfigTables.ts"
 import { fold, originOf, withoutEmpty } from "./fold.ts"
 import { type HostPort, parseServerAddress } from "./HostPort.ts"
@@ -28,6 +29,8 @@ export interface RelayConfig {
   readonly controlAuthoritiesFile: string | undefined
   /** How TCP connections to the control server are dialed. */
   readonly proxy: ProxySetting
+  /** What it listens on, and what it dials the control server with. */
+  readonly transport: TransportChoice
   readonly handshakeTimeout: Duration.Duration
   /** Where it keeps what must survive a restart; undefined: nowhere. */
   readonly storeFolder: string | undefined
@@ -56,6 +59,7 @@ export const relayConfig = Effect.fnUntraced(function* (sources: ReadonlyArray<C
     controlName: settings["control-name"] ?? settings["control-addr"].host,
     controlAuthoritiesFile: settings["control-cas-file"],
     proxy: settings.proxy,
+    transport: settings.transport,
     handshakeTimeout: handshakeTimeout(settings),
     storeFolder: yield* storeFolder(table["store-dir"]),
     ingresses,

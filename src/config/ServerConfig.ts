@@ -2,6 +2,7 @@
  * The settings of a server, checked: `[server]` of the files and the server's flags.
  */
 import { type Duration, Effect, type Redacted } from "effect"
+import type { TransportChoice } from "../domain/Carrier.ts"
 import type { ConfigSource } from "./ConfigTables.ts"
 import { endpointExpiry } from "./endpointExpiry.ts"
 import { fold } from "./fold.ts"
@@ -11,6 +12,7 @@ import { type RelayLimits, relayLimits } from "./RelayLimits.ts"
 import { storeFolder } from "./storeFolder.ts"
 import { serverTokens } from "./Tokens.ts"
 import { together } from "./together.ts"
+import { roleTransport } from "./transportSetting.ts"
 
 export interface ServerConfig {
   /** Each a token, or the hash of one behind `sha256:`. Empty: no client can connect. */
@@ -22,6 +24,8 @@ export interface ServerConfig {
   /** Where clients reach the relay within the server; at least one. */
   readonly relayIngresses: ReadonlyArray<RelayIngressConfig>
   readonly relayLimits: RelayLimits
+  /** What it listens on. */
+  readonly transport: TransportChoice
   /** Where it keeps what must survive a restart; undefined: nowhere. */
   readonly storeFolder: string | undefined
 }
@@ -31,6 +35,7 @@ export const serverConfig = Effect.fnUntraced(function* (sources: ReadonlyArray<
   const table = fold(sources).server ?? {}
   const place = placeIn(sources, "server")
   const checked = yield* together({
+    transport: roleTransport(sources, "server", table),
     ingresses: checkIngresses(table.ingress, place("ingress"), ":19190"),
     relayIngresses: checkRelayIngresses(table["relay-ingress"], place("relay-ingress")),
     tokens: yield* Effect.result(

@@ -3,6 +3,7 @@ import { Duration, Effect, Schema } from "effect"
 import { parseProxySetting } from "./ProxySetting.ts"
 import { parsed } from "./parsed.ts"
 import { positiveDuration } from "./positiveDuration.ts"
+import { transportSetting } from "./transportSetting.ts"
 
 /** The fields of `[client]` and `[relay]`. */
 export const sessionSettings = {
@@ -12,6 +13,7 @@ export const sessionSettings = {
     )
   ).pipe(Schema.withDecodingDefaultKey(Effect.succeed(""))),
   proxy: parsed(parseProxySetting).pipe(Schema.withDecodingDefaultKey(Effect.succeed("environment"))),
+  transport: transportSetting,
   "handshake-idle-timeout": Schema.optionalKey(Schema.BigInt)
 }
 

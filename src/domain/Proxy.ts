@@ -16,6 +16,12 @@ export interface Proxy {
   readonly credentials: ProxyCredentials | undefined
 }
 
+/** The proxy to reach a target through, if there is one for it; or what is wrong with the settings. */
+export type ProxyFor = (target: {
+  readonly host: string
+  readonly port: number
+}) => Result.Result<Proxy | undefined, string>
+
 /** Who we are to a proxy. */
 export interface ProxyCredentials {
   readonly username: string

@@ -1,8 +1,10 @@
 /** The client as a role: one socket, one session with control, and the destinations and sources it was asked for. */
 import { type Duration, Effect, Layer, Option, type Redacted, Schedule, Stream, SubscriptionRef } from "effect"
 import { Directory } from "../directory/client/Directory.ts"
+import type { TransportChoice } from "../domain/Carrier.ts"
 import type { Encryption } from "../domain/Encryption.ts"
 import type { EndpointName } from "../domain/EndpointName.ts"
+import type { ProxyFor } from "../domain/Proxy.ts"
 import type { Route } from "../domain/Route.ts"
 import type { SocketAddress } from "../domain/SocketAddress.ts"
 import type { HostPort } from "../internal/tcp.ts"
@@ -14,6 +16,8 @@ import { tcpSource } from "./source/tcpSource.ts"
 
 export interface ClientEndpoint {
   readonly route: Route
+  /** What may carry its links. */
+  readonly transport: TransportChoice
   /** The service of a destination, or where a source listens. */
   readonly address: HostPort
   readonly dialTimeout: Duration.Duration | undefined
@@ -30,6 +34,8 @@ export interface ClientOptions {
   readonly buildVersion: string
   /** Where the one socket of the client is bound. */
   readonly directAddress: SocketAddress
+  /** The proxy for TCP connections to the control server and to relays; undefined: none for anybody. */
+  readonly proxy?: ProxyFor | undefined
   readonly handshakeTimeout: Duration.Duration
   readonly destinations: ReadonlyMap<EndpointName, ClientEndpoint>
   readonly sources: ReadonlyMap<EndpointName, ClientEndpoint>
@@ -44,18 +50,18 @@ const refuseStreams = ({ connection }: Incoming): Effect.Effect<void> =>
   )
 
 const runDestination = Effect.fnUntraced(function* (name: EndpointName, options: ClientEndpoint) {
-  const { route, address, dialTimeout, relayEncryptions } = options
+  const { route, transport, address, dialTimeout, relayEncryptions } = options
   const onConnection = tcpDestination({ name, service: address, dialTimeout })
   const endpoint = yield* Effect.flatMap(Peers, (peers) =>
-    peers.endpoint({ name, role: "destination", route, relayEncryptions, onConnection })
+    peers.endpoint({ name, role: "destination", route, transport, relayEncryptions, onConnection })
   )
   return yield* untilRefused(endpoint)
 })
 
 const runSource = Effect.fnUntraced(function* (name: EndpointName, options: ClientEndpoint) {
-  const { route, address, dialTimeout, relayEncryptions } = options
+  const { route, transport, address, dialTimeout, relayEncryptions } = options
   const endpoint = yield* Effect.flatMap(Peers, (peers) =>
-    peers.endpoint({ name, role: "source", route, relayEncryptions, onConnection: refuseStreams })
+    peers.endpoint({ name, role: "source", route, transport, relayEncryptions, onConnection: refuseStreams })
   )
   yield* tcpSource(endpoint, { name, listen: address, dialTimeout })
   return yield* untilRefused(endpoint)

@@ -16,3 +16,10 @@ export const backoff = (): Effect.Effect<void> => {
     yield* Effect.sleep(last)
   })
 }
+
+const REST_MILLIS = 1_000
+const MAX_REST_MILLIS = 30_000
+
+/** The pause before something that is of use, but not needed: a second at first, and twice as long each time, up to 30 s. */
+export const rest = (attempts: number): Effect.Effect<void> =>
+  Effect.sleep(Math.min(REST_MILLIS * 2 ** Math.min(attempts - 1, 10), MAX_REST_MILLIS))

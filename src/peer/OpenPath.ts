@@ -63,9 +63,11 @@ export const openPath = Effect.fnUntraced(function* (options: {
     id,
     peerId,
     direction,
+    carrier: connection.carrier,
     address: SocketAddress.format(connection.remoteAddress()),
     state: "Open",
     roundTripMillis,
+    distanceMillis: roundTripMillis,
     connection,
     messages: messageOptions(connection),
     destinationKey: undefined,
@@ -83,15 +85,17 @@ export const relayedPath = (options: {
   readonly doubted: Effect.Effect<void>
 }): OpenPath => {
   const { peerId, link, destinationKey, doubted } = options
-  const { connection, messages, state, roundTripMillis } = link
+  const { connection, messages, state, roundTripMillis, distanceMillis } = link
   const address = SocketAddress.format(connection.remoteAddress())
   return {
     id: nextId++,
     peerId,
     direction: "relay",
+    carrier: connection.carrier,
     address,
     state,
     roundTripMillis,
+    distanceMillis,
     connection,
     messages,
     destinationKey,

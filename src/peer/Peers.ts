@@ -11,8 +11,10 @@ import { issueClient, issueServer } from "../certs/issue.ts"
 import { realmName } from "../certs/realmName.ts"
 import { Directory } from "../directory/client/Directory.ts"
 import type { DirectoryError } from "../directory/DirectoryError.ts"
+import { allowsCarrier, type Carrier, type TransportChoice } from "../domain/Carrier.ts"
 import type { Encryption } from "../domain/Encryption.ts"
 import type { EndpointName } from "../domain/EndpointName.ts"
+import type { ProxyFor } from "../domain/Proxy.ts"
 import type { Role } from "../domain/Role.ts"
 import { allowsDirect, allowsRelay, type Route } from "../domain/Route.ts"
 import { format, type SocketAddress } from "../domain/SocketAddress.ts"
@@ -33,6 +35,8 @@ export interface EndpointOptions {
   readonly name: EndpointName
   readonly role: Role
   readonly route: Route
+  /** What may carry its links, direct ones and those to relays. */
+  readonly transport: TransportChoice
   /** How its relayed streams may be encrypted end to end. */
   readonly relayEncryptions: ReadonlyArray<Encryption>
   /** Takes care of the streams that come in on a connection of this endpoint, until it ends. */
@@ -72,6 +76,8 @@ export class Peers extends Context.Service<
 }
 
 export interface PeersOptions {
+  /** For TCP connections to relays. */
+  readonly proxy?: ProxyFor | undefined
   readonly handshakeTimeout: Duration.Duration
   /** Free text that relays see. */
   readonly metadata: string
@@ -88,15 +94,21 @@ const make = Effect.fnUntraced(function* (options: PeersOptions) {
   /** Who may come in, by the key of the certificate that they will show. */
   const expected = new Map<string, RemotePeerActor>()
 
-  const directs = yield* SubscriptionRef.make<ReadonlyArray<SocketAddress>>([])
-  /** As control saw us last: it stays true for a while when control is away. */
+  const own = yield* SubscriptionRef.make<OwnCandidates>({ quic: [], tcp: [] })
+  /** As control saw us last over QUIC: it stays true for a while when control is away. */
   let publicAddress: SocketAddress | undefined
+  /** A TCP port that the router forwards is the one we listen on: dialing shows control another one each time. */
+  let publicTcpAddress: SocketAddress | undefined
   const look = Effect.gen(function* () {
     const status = yield* SubscriptionRef.get(directory.status)
-    if (status._tag === "Online") publicAddress = status.publicAddress
-    const known = yield* SubscriptionRef.get(directs)
-    const now = ownCandidates(publicAddress, localCandidates(endpoint.address, localInterfaces()))
-    if (JSON.stringify(now) !== JSON.stringify(known)) yield* SubscriptionRef.set(directs, now)
+    if (status._tag === "Online") {
+      if (status.carrier === "quic") publicAddress = status.publicAddress
+      publicTcpAddress = { host: status.publicAddress.host, port: endpoint.address.port }
+    }
+    const known = yield* SubscriptionRef.get(own)
+    const local = localCandidates(endpoint.address, localInterfaces())
+    const now = { quic: ownCandidates(publicAddress, local), tcp: ownCandidates(publicTcpAddress, local) }
+    if (JSON.stringify(now) !== JSON.stringify(known)) yield* SubscriptionRef.set(own, now)
   }).pipe(Effect.catchDefect((defect) => Effect.logDebug("cannot list the addresses of this host", defect)))
   yield* Stream.merge(SubscriptionRef.changes(directory.status), Stream.tick(LOOK_EVERY)).pipe(
     Stream.runForEach(() => look),
@@ -132,7 +144,8 @@ const make = Effect.fnUntraced(function* (options: PeersOptions) {
   }
 
   const open = Effect.fnUntraced(function* (local: EndpointOptions) {
-    const { name, role, route } = local
+    const { name, role, route, transport } = local
+    const carriers = endpoint.carriers.filter((carrier) => allowsCarrier(transport, carrier))
     const identity = yield* issueClient
     const peer = yield* SubscriptionRef.make<Peer>({
       directs: [],
@@ -143,10 +156,15 @@ const make = Effect.fnUntraced(function* (options: PeersOptions) {
     })
     const announced = (change: Partial<Peer>) => SubscriptionRef.update(peer, (before) => ({ ...before, ...change }))
     if (allowsDirect(route)) {
-      yield* announced({ directs: yield* SubscriptionRef.get(directs) })
-      yield* SubscriptionRef.changes(directs).pipe(
+      const candidates = ({ quic, tcp }: OwnCandidates) =>
+        announced({
+          directs: carriers.includes("quic") ? quic : [],
+          tcpDirects: carriers.includes("tcp") ? tcp : []
+        })
+      yield* candidates(yield* SubscriptionRef.get(own))
+      yield* SubscriptionRef.changes(own).pipe(
         Stream.drop(1),
-        Stream.runForEach((directs) => announced({ directs })),
+        Stream.runForEach(candidates),
         Effect.tapCause((cause) => Effect.logDebug("candidate watch ended", cause)),
         Effect.forkScoped
       )
@@ -169,6 +187,8 @@ const make = Effect.fnUntraced(function* (options: PeersOptions) {
       const { links, doubted } = yield* makeRelayLinks({
         ...options,
         endpoint,
+        role,
+        carriers,
         identity,
         offers,
         onLink: ({ connection, messages }) => local.onConnection({ connection, messages, encryption })
@@ -194,7 +214,12 @@ const make = Effect.fnUntraced(function* (options: PeersOptions) {
             const destinationKey = certificateKey(remote.peer.clientCertificate)
             const path =
               known.get(key) ?? relayedPath({ peerId: remote.id, link, destinationKey, doubted: doubted(link.id) })
-            now.set(key, { ...path, state: link.state, roundTripMillis: link.roundTripMillis })
+            now.set(key, {
+              ...path,
+              state: link.state,
+              roundTripMillis: link.roundTripMillis,
+              distanceMillis: link.distanceMillis
+            })
           }
         }
         known = now
@@ -218,6 +243,7 @@ const make = Effect.fnUntraced(function* (options: PeersOptions) {
         name,
         role,
         endpoint,
+        carriers,
         identity,
         handshakeTimeout: options.handshakeTimeout,
         onConnection: (connection) =>
@@ -283,6 +309,9 @@ const make = Effect.fnUntraced(function* (options: PeersOptions) {
   return Peers.of({ endpoint: open })
 })
 
+/** Where we take what, for links of our own. */
+type OwnCandidates = Readonly<Record<Carrier, ReadonlyArray<SocketAddress>>>
+
 /** What control takes at most. */
 const MAX_CANDIDATES = 64
 
@@ -298,4 +327,7 @@ const ownCandidates = (
 const keyOf = ({ peer }: RemotePeer): string =>
   `${certificateKey(peer.clientCertificate)} ${certificateKey(peer.serverCertificate)}`
 
-const withoutDirects = (remote: RemotePeer): RemotePeer => ({ ...remote, peer: { ...remote.peer, directs: [] } })
+const withoutDirects = (remote: RemotePeer): RemotePeer => ({
+  ...remote,
+  peer: { ...remote.peer, directs: [], tcpDirects: [] }
+})

@@ -7,14 +7,15 @@
  */
 import { Cause, Deferred, Duration, Effect, Exit, FiberHandle, FiberSet, Option, Queue, Scope } from "effect"
 import type { Identity } from "../certs/Identity.ts"
+import type { Carrier } from "../domain/Carrier.ts"
 import type { EndpointName } from "../domain/EndpointName.ts"
 import type { Role } from "../domain/Role.ts"
 import * as SocketAddress from "../domain/SocketAddress.ts"
-import { backoff } from "../internal/backoff.ts"
+import { backoff, rest } from "../internal/backoff.ts"
 import { Alpn } from "../protocol/Alpn.ts"
 import type { RemotePeer } from "../protocol/ClientControl.ts"
 import { ErrorCode } from "../protocol/ErrorCode.ts"
-import { race } from "../transport/race.ts"
+import { race, raceCarriers } from "../transport/race.ts"
 import type { Connection, Endpoint } from "../transport/Transport.ts"
 import { Trust } from "../transport/Trust.ts"
 import { inOrderOfPromise } from "./Candidates.ts"
@@ -30,6 +31,8 @@ export interface RemotePeerOptions {
   /** Our own side. */
   readonly role: Role
   readonly endpoint: Endpoint
+  /** What may be dialed with. */
+  readonly carriers: ReadonlyArray<Carrier>
   readonly identity: Identity
   readonly handshakeTimeout: Duration.Duration
   /** Takes care of the streams that come in on a connection, until it ends. */
@@ -72,7 +75,7 @@ export const makeRemotePeerActor = Effect.fnUntraced(function* (options: RemoteP
   const open = new Map<number, OpenPath>()
   const ended = yield* Deferred.make<void>()
   let pause = backoff()
-  let state = State.initial(role)
+  let state = State.initial(role, options.carriers)
 
   const tell = (message: State.Message) => Effect.asVoid(Queue.offer(mailbox, message))
 
@@ -80,7 +83,8 @@ export const makeRemotePeerActor = Effect.fnUntraced(function* (options: RemoteP
   const usePath = Effect.fnUntraced(function* (connection: Connection, direction: Direction) {
     const doubted = (path: number) => tell({ _tag: "Doubted", path })
     const path = yield* openPath({ peerId, connection, direction, doubted })
-    const labels = { path: path.id, direction, address: path.address, rttMillis: rounded(path.roundTripMillis) }
+    const { id, carrier, address, roundTripMillis } = path
+    const labels = { path: id, direction, carrier, address, rttMillis: rounded(roundTripMillis) }
     open.set(path.id, path)
     const why = yield* tell({ _tag: "Opened", path }).pipe(
       Effect.andThen(Effect.annotateLogs(Effect.logInfo("path.open"), labels)),
@@ -120,30 +124,36 @@ export const makeRemotePeerActor = Effect.fnUntraced(function* (options: RemoteP
     }
   })
 
-  const dial = (remote: RemotePeer) => (address: SocketAddress.SocketAddress) =>
-    Effect.tap(
-      options.endpoint.dial({
+  const dial = (remote: RemotePeer, carrier: Carrier) => (address: SocketAddress.SocketAddress) =>
+    options.endpoint
+      .dial({
         address,
+        carrier,
+        opener: role === "source" ? "dialer" : "listener",
         protocols: Alpn.direct,
         identity: options.identity,
         trust: Trust.pinned(remote.peer.serverCertificate),
         timeout: options.handshakeTimeout
-      }),
-      checkLiveness
-    )
+      })
+      .pipe(
+        Effect.tap(checkLiveness),
+        Effect.mapError(({ message }) => `${carrier} ${SocketAddress.format(address)}: ${message}`)
+      )
+
+  /** All candidates for a carrier, the most promising first. */
+  const reach = (remote: RemotePeer) => (carrier: Carrier) =>
+    race(inOrderOfPromise(State.candidates(remote, carrier), localInterfaces()).map(dial(remote, carrier)), STAGGER)
 
   /** Whatever happens to it, a connection that won is a path or is closed. */
-  const dialAll = ({ race: number, remote }: { race: number; remote: RemotePeer }) =>
+  const dialAll = ({ race: number, remote, carriers }: Extract<State.Action, { _tag: "Race" }>) =>
     Effect.uninterruptibleMask((restore) =>
       Effect.gen(function* () {
         const pathScope = yield* Scope.fork(scope)
-        const candidates = inOrderOfPromise(remote.peer.directs, localInterfaces())
-        const winner = yield* race(candidates.map(dial(remote)), STAGGER).pipe(
+        const winner = yield* raceCarriers(carriers.map(reach(remote))).pipe(
           Effect.provideService(Scope.Scope, pathScope),
-          Effect.tapError((errors) => {
-            const failures = errors.map(({ message }, at) => `${SocketAddress.format(candidates[at]!)}: ${message}`)
-            return Effect.annotateLogs(Effect.logDebug("race.lost"), { failures: failures.join("; ") })
-          }),
+          Effect.tapError((failures) =>
+            Effect.annotateLogs(Effect.logDebug("race.lost"), { failures: failures.join("; ") })
+          ),
           restore,
           Effect.exit
         )
@@ -163,8 +173,13 @@ export const makeRemotePeerActor = Effect.fnUntraced(function* (options: RemoteP
       case "Race":
         return Effect.asVoid(FiberHandle.run(racing, dialAll(action)))
       case "Pause":
-        if (action.failures === 1) pause = backoff()
-        return Effect.asVoid(FiberHandle.run(racing, Effect.andThen(pause, tell({ _tag: "PauseEnded" }))))
+        if (action.failures === 1 && !action.background) pause = backoff()
+        return Effect.asVoid(
+          FiberHandle.run(
+            racing,
+            Effect.andThen(action.background ? rest(action.failures) : pause, tell({ _tag: "PauseEnded" }))
+          )
+        )
       case "ClosePath": {
         const path = open.get(action.path)
         if (path === undefined) return Effect.void
@@ -187,7 +202,7 @@ export const makeRemotePeerActor = Effect.fnUntraced(function* (options: RemoteP
       yield* options.onPaths(
         next.paths.flatMap((path) => {
           const opened = open.get(path.id)
-          return opened === undefined ? [] : [{ ...opened, state: path.state, roundTripMillis: path.roundTripMillis }]
+          return opened === undefined ? [] : [{ ...opened, ...State.condition(path) }]
         })
       )
     }

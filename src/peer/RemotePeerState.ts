@@ -6,15 +6,19 @@
  *
  * - Dial whenever there is no path that answers, unless a race is running; a new address starts the race anew at once.
  *   After a race that failed, or whose path ended before it had answered once, there is a growing pause.
+ * - While a path answers, dial in the background, with longer pauses, what would do better: QUIC beside TCP, which was
+ *   the only way through at first, and TCP on a local link. The source begins, so that both do not at once.
  * - A path that misses a probe, or whose user heard nothing, is suspect, and open again with the next answer.
  * - After three misses it is closed if another path answers: the network is there, so the path is dead. When nothing
  *   answers, the network may be away for a moment, and the transport's idle timeout decides.
  * - When the same client is listed with other certificates, its old paths are suspect until they answer again: it may
  *   have been restarted.
- * - Both sides dial, so there may be a path and a spare. More of one direction (after a suspicion that was wrong) are
- *   closed by the source, which knows that they carry nothing; by one side only, so that none is left by mistake.
+ * - Both sides dial, so there may be a path and a spare of each carrier. More of one direction (after a suspicion that
+ *   was wrong) are closed by the source, which knows that they carry nothing; by one side only, so that none is left by
+ *   mistake.
  * - That control forgets the peer ends the dialing, not the paths; without paths nothing is left of the peer.
  */
+import { betterCarrier, type Carrier } from "../domain/Carrier.ts"
 import type { Role } from "../domain/Role.ts"
 import type { RemotePeer } from "../protocol/ClientControl.ts"
 import type { Path } from "./Paths.ts"
@@ -31,14 +35,20 @@ export interface TrackedPath extends Path {
 export interface RemotePeerState {
   /** Our own side of the endpoint. */
   readonly role: Role
+  /** What we may dial with. */
+  readonly carriers: ReadonlyArray<Carrier>
   /** Undefined once control does not list the peer any more. */
   readonly remote: RemotePeer | undefined
   readonly paths: ReadonlyArray<TrackedPath>
   /** Which race is running; undefined when none is. */
   readonly race: number | undefined
+  /** The race that is running is one in the background, or the pause before one is running. */
+  readonly background: "race" | "pause" | undefined
   readonly races: number
   /** Races in a row that came to nothing. */
   readonly failures: number
+  /** Races in the background since nothing was wanted. */
+  readonly attempts: number
 }
 
 export type Message =
@@ -57,21 +67,29 @@ export type Message =
   | { readonly _tag: "PauseEnded" }
 
 export type Action =
-  /** Dial all candidates of `remote`; takes the place of a race that is running. */
-  | { readonly _tag: "Race"; readonly race: number; readonly remote: RemotePeer }
-  /** Send `PauseEnded` after a pause for this many failures. */
-  | { readonly _tag: "Pause"; readonly failures: number }
+  /** Dial all candidates of `remote` for these carriers; takes the place of a race or pause that is running. */
+  | {
+      readonly _tag: "Race"
+      readonly race: number
+      readonly remote: RemotePeer
+      readonly carriers: ReadonlyArray<Carrier>
+    }
+  /** Send `PauseEnded` after a pause for this many failures; takes the place of a race or pause that is running. */
+  | { readonly _tag: "Pause"; readonly failures: number; readonly background: boolean }
   | { readonly _tag: "ClosePath"; readonly path: number; readonly why: "dead" | "surplus" }
   /** Nothing is left: the actor ends. */
   | { readonly _tag: "End" }
 
-export const initial = (role: Role): RemotePeerState => ({
+export const initial = (role: Role, carriers: ReadonlyArray<Carrier>): RemotePeerState => ({
   role,
+  carriers,
   remote: undefined,
   paths: [],
   race: undefined,
+  background: undefined,
   races: 0,
-  failures: 0
+  failures: 0,
+  attempts: 0
 })
 
 const MISSES_UNTIL_DEAD = 3
@@ -79,16 +97,17 @@ const MISSES_UNTIL_DEAD = 3
 /** With so many that do not answer, another one would not either: one of them has to answer or end first. */
 const MAX_PATHS = 8
 
-export const step = (
-  state: RemotePeerState,
-  message: Message
-): readonly [state: RemotePeerState, actions: ReadonlyArray<Action>] => {
+type Step = readonly [state: RemotePeerState, actions: ReadonlyArray<Action>]
+
+export const step = (state: RemotePeerState, message: Message): Step => tend(react(state, message))
+
+const react = (state: RemotePeerState, message: Message): Step => {
   switch (message._tag) {
     case "Listed": {
       const { remote } = message
       const before = state.remote
-      const listed = { ...state, remote }
       const moved = before === undefined || !sameDirects(before, remote)
+      const listed = { ...state, remote, attempts: moved ? 0 : state.attempts }
       return moved && !answers(listed) ? startRace({ ...listed, failures: 0 }) : [listed, []]
     }
     case "Unlisted":
@@ -105,7 +124,8 @@ export const step = (
         missed: 0,
         proven: true,
         idle: message.idle,
-        roundTripMillis: smoothed(path.roundTripMillis, message.roundTripMillis)
+        roundTripMillis: smoothed(path.roundTripMillis, message.roundTripMillis),
+        distanceMillis: Math.min(path.distanceMillis, message.roundTripMillis)
       }))
       const path = next.paths.find(({ id }) => id === message.path)
       if (path === undefined) return [state, []]
@@ -130,34 +150,81 @@ export const step = (
     }
     case "RaceEnded": {
       if (message.race !== state.race) return [state, []]
-      const ended = { ...state, race: undefined }
+      const ended = { ...state, race: undefined, background: undefined }
       if (message.won || answers(ended)) return [ended, []]
       return pause(ended)
     }
     case "PauseEnded":
+      if (state.background === "pause" && answers(state)) {
+        const rested = { ...state, background: undefined }
+        const missing = wanted(rested)
+        return missing.length === 0 ? [{ ...rested, attempts: 0 }, []] : startRace(rested, missing)
+      }
       return dialWhenSilent(state, [])
   }
 }
 
-const startRace = (state: RemotePeerState): readonly [RemotePeerState, ReadonlyArray<Action>] => {
-  const { remote } = state
-  if (remote === undefined || remote.peer.directs.length === 0) return [{ ...state, race: undefined }, []]
-  const race = state.races + 1
-  return [{ ...state, race, races: race }, [{ _tag: "Race", race, remote }]]
+/** Begins what is of use while a path answers: at first at the source, and after a growing pause when it came to nothing. */
+const tend = ([state, actions]: Step): Step => {
+  const busy = state.race !== undefined || state.background !== undefined || state.paths.length >= MAX_PATHS
+  if (busy || !answers(state)) return [state, actions]
+  const missing = wanted(state)
+  if (missing.length === 0) return [state, actions]
+  if (state.attempts === 0 && state.role === "source") {
+    const [racing, race] = startRace(state, missing)
+    return [racing, [...actions, ...race]]
+  }
+  const rest: Action = { _tag: "Pause", failures: Math.max(1, state.attempts), background: true }
+  return [{ ...state, background: "pause" }, [...actions, rest]]
 }
 
-const dialWhenSilent = (
-  state: RemotePeerState,
-  actions: ReadonlyArray<Action>
-): readonly [RemotePeerState, ReadonlyArray<Action>] => {
-  if (answers(state) || state.race !== undefined || state.paths.length >= MAX_PATHS) return [state, actions]
+/** What changes in a path while it is open. */
+export const condition = ({ state, roundTripMillis, distanceMillis }: TrackedPath) => ({
+  state,
+  roundTripMillis,
+  distanceMillis
+})
+
+/** Where to dial a peer with a carrier. */
+export const candidates = ({ peer }: RemotePeer, carrier: Carrier) =>
+  carrier === "quic" ? peer.directs : (peer.tcpDirects ?? [])
+
+/** What both ends can dial with. */
+const possible = ({ carriers, remote }: RemotePeerState): ReadonlyArray<Carrier> =>
+  remote === undefined ? [] : carriers.filter((carrier) => candidates(remote, carrier).length > 0)
+
+/** What to dial while a path answers. */
+const wanted = (state: RemotePeerState): ReadonlyArray<Carrier> => {
+  const open = state.paths.filter((path) => path.state === "Open")
+  const distance = Math.min(...open.map(({ distanceMillis }) => distanceMillis))
+  return possible(state).filter(
+    (carrier) =>
+      !open.some((path) => path.carrier === carrier) &&
+      (carrier === "quic" || betterCarrier(distance, undefined) === carrier)
+  )
+}
+
+/** Dials in the background if carriers are named, else with all that can be. */
+const startRace = (state: RemotePeerState, missing?: ReadonlyArray<Carrier>): Step => {
+  const { remote } = state
+  const carriers = missing ?? possible(state)
+  if (remote === undefined || carriers.length === 0) return [{ ...state, race: undefined, background: undefined }, []]
+  const race = state.races + 1
+  const background = missing === undefined ? undefined : ("race" as const)
+  const attempts = missing === undefined ? state.attempts : state.attempts + 1
+  return [{ ...state, race, background, attempts, races: race }, [{ _tag: "Race", race, remote, carriers }]]
+}
+
+const dialWhenSilent = (state: RemotePeerState, actions: ReadonlyArray<Action>): Step => {
+  const racing = state.race !== undefined && state.background === undefined
+  if (answers(state) || racing || state.paths.length >= MAX_PATHS) return [state, actions]
   const [next, more] = startRace(state)
   return [next, [...actions, ...more]]
 }
 
-const pause = (state: RemotePeerState): readonly [RemotePeerState, ReadonlyArray<Action>] => {
+const pause = (state: RemotePeerState): Step => {
   const failures = state.failures + 1
-  return [{ ...state, failures }, [{ _tag: "Pause", failures }]]
+  return [{ ...state, failures, background: undefined }, [{ _tag: "Pause", failures, background: false }]]
 }
 
 const closeDead = (state: RemotePeerState): ReadonlyArray<Action> =>
@@ -167,7 +234,7 @@ const closeDead = (state: RemotePeerState): ReadonlyArray<Action> =>
         .map(({ id }) => ({ _tag: "ClosePath", path: id, why: "dead" }))
     : []
 
-/** Another path of the same direction does as well, and this one carries nothing. */
+/** Another path of the same direction and carrier does as well, and this one carries nothing. */
 const isSurplus = ({ role, paths }: RemotePeerState, path: TrackedPath): boolean =>
   role === "source" &&
   path.idle &&
@@ -175,14 +242,12 @@ const isSurplus = ({ role, paths }: RemotePeerState, path: TrackedPath): boolean
     (other) =>
       other !== path &&
       other.direction === path.direction &&
+      other.carrier === path.carrier &&
       other.state === "Open" &&
       (other.id < path.id || (other.proven && !other.idle))
   )
 
-const endWhenEmpty = (
-  state: RemotePeerState,
-  actions: ReadonlyArray<Action>
-): readonly [RemotePeerState, ReadonlyArray<Action>] =>
+const endWhenEmpty = (state: RemotePeerState, actions: ReadonlyArray<Action>): Step =>
   state.remote === undefined && state.paths.length === 0 ? [state, [...actions, { _tag: "End" }]] : [state, actions]
 
 const answers = ({ paths }: RemotePeerState): boolean => paths.some(({ state }) => state === "Open")
@@ -199,4 +264,4 @@ const suspected = (path: TrackedPath): TrackedPath => ({ ...path, state: "Suspec
 const smoothed = (before: number, sample: number): number => before + (sample - before) / 8
 
 const sameDirects = (a: RemotePeer, b: RemotePeer): boolean =>
-  JSON.stringify(a.peer.directs) === JSON.stringify(b.peer.directs)
+  JSON.stringify([a.peer.directs, a.peer.tcpDirects]) === JSON.stringify([b.peer.directs, b.peer.tcpDirects])

@@ -13,6 +13,7 @@ import type { Duplex } from "node:stream"
 import { Context, type Duration, Effect, Exit, FiberSet, Layer, Scope } from "effect"
 import type { Identity } from "../certs/Identity.ts"
 import type { Carrier } from "../domain/Carrier.ts"
+import type { Proxy } from "../domain/Proxy.ts"
 import type { SocketAddress } from "../domain/SocketAddress.ts"
 import type { Closed, Lost, TransportError } from "./TransportError.ts"
 import type { Trust } from "./Trust.ts"
@@ -28,6 +29,8 @@ export interface DialTarget {
   readonly carrier?: Carrier | undefined
   /** Application protocols (RFC 7301), preferred first: the first one that the listener speaks is chosen. */
   readonly protocols: ReadonlyArray<string>
+  /** For TCP: what opens the connection for us. The host of the address may then be a name, which the proxy resolves. */
+  readonly proxy?: Proxy | undefined
   /** Who must answer. */
   readonly trust: Trust
   /** What to show when the other end asks for a certificate. */

@@ -1,4 +1,4 @@
-import { Cause, Deferred, type Duration, Effect, Exit, FiberSet, Scope } from "effect"
+import { Cause, Deferred, Duration, Effect, Exit, FiberSet, Scope } from "effect"
 
 /**
  * Dials several ways at once and keeps the first that works (RFC 8305 §5): each starts `stagger` after the one before, or
@@ -50,3 +50,13 @@ export const race = Effect.fnUntraced(function* <A, E, R>(
 
   return yield* Effect.raceFirst(Deferred.await(won), startAll)
 })
+
+/** How long the first carrier has for itself (RFC 8305 §8 names the same for addresses). */
+const HEAD_START = Duration.millis(250)
+
+/**
+ * Races the carriers: each has a head start of 250 ms before the next one, which starts at once when it has failed.
+ * Otherwise as `race`, with every failure of each.
+ */
+export const raceCarriers = <A, E, R>(carriers: ReadonlyArray<Effect.Effect<A, ReadonlyArray<E>, R | Scope.Scope>>) =>
+  race(carriers, HEAD_START).pipe(Effect.mapError((failures) => failures.flat()))

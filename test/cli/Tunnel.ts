@@ -1,6 +1,6 @@
 /** The three processes of a tunnel, as the example configurations set them up, and how a user sees them. */
 import { createSocket } from "node:dgram"
-import { once } from "node:events"
+import { type EventEmitter, once } from "node:events"
 import { readFileSync } from "node:fs"
 import { type AddressInfo, connect, createServer } from "node:net"
 import { join } from "node:path"
@@ -12,30 +12,41 @@ import { TookTooLong } from "./Process.ts"
 const EXAMPLES = join(import.meta.dirname, "..", "..", "config")
 const example = (name: string) => readFileSync(join(EXAMPLES, name), "utf8")
 
-/** A UDP port that is free, and stays taken while the Scope is open when `hold`. */
-export const udpPort = (hold: boolean) =>
-  Effect.acquireRelease(
-    Effect.promise(async () => {
-      const socket = createSocket("udp4").bind(0, "127.0.0.1")
-      await once(socket, "listening")
-      const { port } = socket.address()
-      if (!hold) {
-        socket.close()
-        await once(socket, "close")
-      }
-      return { port, socket }
-    }),
-    ({ socket }) => Effect.sync(() => hold && socket.close())
-  ).pipe(Effect.map(({ port }) => port))
+/** A UDP port that is taken while the Scope is open. */
+export const takenPort = Effect.acquireRelease(
+  Effect.promise(async () => {
+    const socket = createSocket("udp4").bind(0, "127.0.0.1")
+    await once(socket, "listening")
+    return socket
+  }),
+  (socket) => Effect.sync(() => socket.close())
+).pipe(Effect.map((socket) => socket.address().port))
 
-export const tcpPort = Effect.promise(async () => {
-  const server = createServer().listen(0, "127.0.0.1")
-  await once(server, "listening")
-  const { port } = server.address() as AddressInfo
-  server.close()
-  await once(server, "close")
-  return port
+/** Below those that the system gives to outgoing connections, of which one could take it in the meantime. */
+const FIRST_PORT = 20_000
+const LAST_PORT = 32_000
+
+/** A port that is free, for UDP and for TCP, on every address. */
+export const freePort = Effect.promise(async () => {
+  while (true) {
+    const port = FIRST_PORT + Math.floor(Math.random() * (LAST_PORT - FIRST_PORT))
+    const udp = createSocket("udp6")
+    const tcp = createServer()
+    const listening = await Promise.all([
+      bound(udp, () => udp.bind(port, "::")),
+      bound(tcp, () => tcp.listen(port, "::"))
+    ])
+    udp.close()
+    if (tcp.listening) await new Promise((resolve) => tcp.close(resolve))
+    if (!listening.includes(false)) return port
+  }
 })
+
+const bound = (socket: EventEmitter, bind: () => unknown): Promise<boolean> =>
+  new Promise((resolve) => {
+    socket.once("listening", () => resolve(true)).once("error", () => resolve(false))
+    bind()
+  })
 
 /** A service that answers only after its visitor has finished: with the same text, in capitals. */
 export const service = Effect.acquireRelease(
@@ -99,7 +110,7 @@ export const works = (port: number, logs: () => string, said = "hello", expected
 export const stageFor = Effect.fnUntraced(function* (servicePort: number) {
   const authority = yield* makeAuthority()
   const identity = yield* authority.issueServer(["localhost"])
-  const [server, relay, source] = [yield* udpPort(false), yield* udpPort(false), yield* tcpPort]
+  const [server, relay, source] = [yield* freePort, yield* freePort, yield* freePort]
   const ports = { server, relay, service: servicePort, source }
   const own = (name: string) =>
     example(name)

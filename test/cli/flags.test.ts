@@ -87,6 +87,7 @@ describe("flags", () => {
           "server-name": "server-name",
           "direct-addr": "direct-addr",
           proxy: "proxy",
+          transport: "transport",
           "handshake-idle-timeout": 7_000_000_000n,
           destinations: {
             "dst-name": { url: "dst-url", route: "dst-route", "relay-encryptions": ["dst-relay-encryption"] }
@@ -106,6 +107,7 @@ describe("flags", () => {
           "tokens-file": "tokens-file",
           "endpoint-expiry-disable": true,
           "endpoint-expiry-timeout": 7_000_000_000n,
+          transport: "transport",
           "store-dir": "store-dir",
           ingress: [{ addr: "addr", "cert-file": "cert-file", "key-file": "key-file" }],
           "relay-ingress": [{ addr: "relay-addr", hostports: ["relay-hostport"] }]
@@ -125,6 +127,7 @@ describe("flags", () => {
           "endpoint-expiry-timeout": 7_000_000_000n,
           "relays-tokens": ["relays-tokens"],
           "relays-tokens-file": "relays-tokens-file",
+          transport: "transport",
           "store-dir": "store-dir",
           "clients-ingress": [
             { addr: "clients-addr", "cert-file": "clients-cert-file", "key-file": "clients-key-file" }
@@ -147,6 +150,7 @@ describe("flags", () => {
           "control-cas-file": "control-cas-file",
           "control-name": "control-name",
           proxy: "proxy",
+          transport: "transport",
           "handshake-idle-timeout": 7_000_000_000n,
           "store-dir": "store-dir",
           ingress: [{ addr: "addr", hostports: ["hostport"] }]

@@ -2,7 +2,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { startProcess } from "./Process.ts"
-import { stage, udpPort, works } from "./Tunnel.ts"
+import { stage, takenPort, works } from "./Tunnel.ts"
 
 describe("processes", () => {
   it.live(
@@ -76,7 +76,7 @@ describe("processes", () => {
     () =>
       Effect.gen(function* () {
         const { path } = yield* stage
-        const taken = yield* udpPort(true)
+        const taken = yield* takenPort
         const server = yield* startProcess(["server", "--config", "server.toml", "--addr", `127.0.0.1:${taken}`], path)
         assert.strictEqual(yield* server.ended, 1)
         assert.match(server.log(), /^connet: cannot listen on 127\.0\.0\.1:\d+.*address in use.*server\.ingress.*\n$/m)

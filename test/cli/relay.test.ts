@@ -5,7 +5,7 @@ import { Effect, Exit, Redacted, Scope } from "effect"
 import { makeAuthority } from "../../src/certs/Authority.ts"
 import { folder } from "../config/golden.ts"
 import { type Process, startProcess } from "./Process.ts"
-import { tcpPort, udpPort, works } from "./Tunnel.ts"
+import { freePort, works } from "./Tunnel.ts"
 import { chunk, echoService, full, MIB, read, timed, usersOf } from "./Users.ts"
 
 const SCHEMES = ["none", "tls", "dhxcp"] as const
@@ -19,8 +19,8 @@ const CLOSED = full(30, 10)
 const makeStage = Effect.fnUntraced(function* (servicePort: number) {
   const authority = yield* makeAuthority()
   const identity = yield* authority.issueServer(["localhost"])
-  const [clients, relays, relay] = [yield* udpPort(false), yield* udpPort(false), yield* udpPort(false)]
-  const ports = { none: yield* tcpPort, tls: yield* tcpPort, dhxcp: yield* tcpPort, direct: yield* tcpPort }
+  const [clients, relays, relay] = [yield* freePort, yield* freePort, yield* freePort]
+  const ports = { none: yield* freePort, tls: yield* freePort, dhxcp: yield* freePort, direct: yield* freePort }
   const certificate = 'cert-file = "server.crt"\nkey-file = "server.key"\n'
   const relayIngress = `addr = "127.0.0.1:${relay}"\n`
   const client = (kind: "destinations" | "sources", url: (name: keyof typeof ports) => string) =>

@@ -121,6 +121,7 @@ export const makeWorld = Effect.fnUntraced(function* (
     })
     const option = (port: number): ClientEndpoint => ({
       route: endpoints.route ?? "any",
+      transport: "auto",
       address: { host: "127.0.0.1", port },
       dialTimeout: endpoints.dialTimeout,
       relayEncryptions: endpoints.relayEncryptions ?? ["tls", "dhxcp"]

@@ -64,7 +64,7 @@ describe.skipIf(lacking)("clients on hosts of their own", () => {
       Effect.gen(function* () {
         const { left, start, visit } = yield* stage
         const source = yield* start
-        yield* source.says(new RegExp(`path\\.open .*direction=(incoming|outgoing) address=${left.address}:`))
+        yield* source.says(new RegExp(`path\\.open .*direction=(incoming|outgoing) .*address=${left.address}:`))
         const millis = yield* visit("directly", source)
         yield* source.says(new RegExp(`path\\.selected .*address=${left.address}:\\d+ direction=(incoming|outgoing)`))
         process.stdout.write(`lab: the first byte came after ${Math.round(millis)} ms, directly\n`)

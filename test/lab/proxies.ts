@@ -1,7 +1,7 @@
 /** Proxies as others run them, tinyproxy and microsocks: on this machine, or on a host of a lab. */
 import { Effect } from "effect"
 import { startProgram } from "../cli/Process.ts"
-import { tcpPort } from "../cli/Tunnel.ts"
+import { freePort } from "../cli/Tunnel.ts"
 import { folder } from "../config/golden.ts"
 import { type Place, untilListening } from "./scripts.ts"
 
@@ -10,7 +10,7 @@ export const tinyproxy = Effect.fnUntraced(function* (
   options: { readonly user?: string; readonly connectPort?: number } = {},
   place: Place = HERE
 ) {
-  const port = yield* tcpPort
+  const port = yield* freePort
   const path = yield* folder({
     "tinyproxy.conf": [
       `Port ${port}\nListen ${place.address}\nTimeout 60\nLogLevel Critical`,
@@ -28,7 +28,7 @@ export const microsocks = Effect.fnUntraced(function* (
   options: { readonly user?: string; readonly password?: string } = {},
   place: Place = HERE
 ) {
-  const port = yield* tcpPort
+  const port = yield* freePort
   const { user, password = "" } = options
   const authentication = user === undefined ? [] : ["-u", user, "-P", password]
   yield* startProgram(

@@ -5,9 +5,11 @@ const path = (id: number, roundTripMillis: number, state: Path["state"] = "Open"
   id,
   peerId: "peer",
   direction: "outgoing",
+  carrier: "quic",
   address: `192.0.2.${id}:5000`,
   state,
-  roundTripMillis
+  roundTripMillis,
+  distanceMillis: roundTripMillis
 })
 
 const ids = (paths: ReadonlyArray<Path>, last?: number) => choose(paths, last)?.order.map(({ id }) => id)
@@ -71,6 +73,41 @@ describe("choose", () => {
 
   it("stays with a relay while another one is only a little faster", () => {
     assert.deepStrictEqual(chosen([relay(1, 30), relay(2, 25)], 1), [1, "sticky"])
+  })
+
+  const tcp = (id: number, roundTripMillis: number, state?: Path["state"]): Path => ({
+    ...path(id, roundTripMillis, state),
+    carrier: "tcp"
+  })
+
+  it("takes TCP on a local link, and QUIC on any other one, though it is in use and nearer", () => {
+    assert.deepStrictEqual(chosen([path(1, 0.5), tcp(2, 4.9)]), [2, "bandwidth"])
+    assert.deepStrictEqual(chosen([path(1, 0.5), tcp(2, 0.9)], 1), [2, "bandwidth"])
+    assert.deepStrictEqual(chosen([path(1, 45), tcp(2, 40)]), [1, "resilience"])
+    assert.deepStrictEqual(chosen([path(1, 45), tcp(2, 12)], 2), [1, "resilience"])
+  })
+
+  it("stays with TCP until the link is clearly not local any more", () => {
+    assert.deepStrictEqual(chosen([path(1, 7), tcp(2, 8)]), [1, "resilience"])
+    assert.deepStrictEqual(chosen([path(1, 7), tcp(2, 8)], 2), [2, "sticky"])
+    assert.deepStrictEqual(chosen([path(1, 10), tcp(2, 11)], 2), [1, "resilience"])
+  })
+
+  it("goes by the distance, not by what a busy link makes of it", () => {
+    const busy = (of: Path): Path => ({ ...of, distanceMillis: 0.3 })
+    assert.deepStrictEqual(chosen([busy(path(1, 30)), busy(tcp(2, 90))]), [2, "bandwidth"])
+  })
+
+  it("takes the other carrier when the better one does not answer, and a direct path whatever carries it", () => {
+    assert.deepStrictEqual(chosen([path(1, 1), tcp(2, 1, "Suspect")], 2), [1, "answering"])
+    assert.deepStrictEqual(chosen([path(1, 40, "Suspect"), tcp(2, 40)], 1), [2, "answering"])
+    assert.deepStrictEqual(chosen([{ ...tcp(1, 1), direction: "relay" }, path(2, 1)], 1), [2, "direct"])
+  })
+
+  it("compares the carriers of one peer only", () => {
+    const far = { ...tcp(3, 60), peerId: "far" }
+    assert.deepStrictEqual(chosen([path(1, 1), far]), [1, "nearest"])
+    assert.deepStrictEqual(ids([path(1, 20), tcp(2, 20), far], 2), [1, 3, 2])
   })
 
   it("does not depend on the order of the paths", () => {

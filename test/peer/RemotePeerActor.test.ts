@@ -42,6 +42,7 @@ const world = (
       name: "web" as EndpointName,
       role: "source",
       endpoint: own,
+      carriers: own.carriers,
       identity,
       handshakeTimeout: Duration.seconds(2),
       onConnection: () => Effect.never,

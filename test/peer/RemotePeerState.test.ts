@@ -19,14 +19,28 @@ const path = (id: number, direction: Path["direction"] = "outgoing"): Path => ({
   id,
   peerId: "peer",
   direction,
+  carrier: "quic",
   address: "192.0.2.1:5000",
   state: "Open",
-  roundTripMillis: 10
+  roundTripMillis: 10,
+  distanceMillis: 10
 })
 
 const listed = (...ports: ReadonlyArray<number>): Message => ({ _tag: "Listed", remote: remote(...ports) })
+const listedWithTcp = (ports: ReadonlyArray<number>): Message => {
+  const { peer, ...rest } = remote(...ports)
+  return { _tag: "Listed", remote: { ...rest, peer: { ...peer, tcpDirects: peer.directs } } }
+}
 const unlisted = (replaced = false): Message => ({ _tag: "Unlisted", replaced })
 const opened = (id: number, direction?: Path["direction"]): Message => ({ _tag: "Opened", path: path(id, direction) })
+const openedQuic = (id: number, millis: number): Message => ({
+  _tag: "Opened",
+  path: { ...path(id), roundTripMillis: millis, distanceMillis: millis }
+})
+const openedTcp = (id: number, millis: number): Message => ({
+  _tag: "Opened",
+  path: { ...path(id), carrier: "tcp", roundTripMillis: millis, distanceMillis: millis }
+})
 const answered = (id: number, idle = false): Message => ({ _tag: "Answered", path: id, roundTripMillis: 10, idle })
 const missed = (id: number): Message => ({ _tag: "Missed", path: id })
 const doubted = (id: number): Message => ({ _tag: "Doubted", path: id })
@@ -38,7 +52,7 @@ const pauseEnded: Message = { _tag: "PauseEnded" }
 const after = (...messages: ReadonlyArray<Message>) => run("source", messages)
 
 const run = (role: "source" | "destination", messages: ReadonlyArray<Message>) => {
-  let state: RemotePeerState = initial(role)
+  let state: RemotePeerState = initial(role, ["quic", "tcp"])
   let actions: ReadonlyArray<Action> = []
   for (const message of messages) [state, actions] = step(state, message)
   return { state, actions, tags: actions.map(({ _tag }) => _tag) }
@@ -46,7 +60,9 @@ const run = (role: "source" | "destination", messages: ReadonlyArray<Message>) =
 
 describe("a remote peer", () => {
   it("is dialed as soon as it is listed with addresses", () => {
-    assert.deepStrictEqual(after(listed(5000)).actions, [{ _tag: "Race", race: 1, remote: remote(5000) }])
+    assert.deepStrictEqual(after(listed(5000)).actions, [
+      { _tag: "Race", race: 1, remote: remote(5000), carriers: ["quic"] }
+    ])
     assert.deepStrictEqual(after(listed()).actions, [])
   })
 
@@ -61,9 +77,11 @@ describe("a remote peer", () => {
   })
 
   it("is dialed again after a pause that grows with each race that failed", () => {
-    assert.deepStrictEqual(after(listed(5000), raceEnded(1, false)).actions, [{ _tag: "Pause", failures: 1 }])
+    assert.deepStrictEqual(after(listed(5000), raceEnded(1, false)).actions, [
+      { _tag: "Pause", failures: 1, background: false }
+    ])
     const again = after(listed(5000), raceEnded(1, false), pauseEnded, raceEnded(2, false))
-    assert.deepStrictEqual(again.actions, [{ _tag: "Pause", failures: 2 }])
+    assert.deepStrictEqual(again.actions, [{ _tag: "Pause", failures: 2, background: false }])
   })
 
   it("is not waited for when its addresses change during the pause", () => {
@@ -113,7 +131,7 @@ describe("a remote peer", () => {
   it("is dialed at once when its last path ends, but after a pause when that had never answered", () => {
     const begin = [listed(5000), opened(1), raceEnded(1, true)]
     assert.deepStrictEqual(after(...begin, answered(1), closed(1)).tags, ["Race"])
-    assert.deepStrictEqual(after(...begin, closed(1)).actions, [{ _tag: "Pause", failures: 1 }])
+    assert.deepStrictEqual(after(...begin, closed(1)).actions, [{ _tag: "Pause", failures: 1, background: false }])
   })
 
   it("keeps its paths when control forgets it, and ends with the last of them", () => {
@@ -168,13 +186,72 @@ const Step = Schema.Struct({
   which: Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 3 }))
 })
 
+describe("carriers of a remote peer", () => {
+  const both = listedWithTcp([5000])
+  const background = (race: number, ...carriers: ReadonlyArray<"quic" | "tcp">): ReadonlyArray<Action> => [
+    { _tag: "Race", race, remote: (both as { remote: RemotePeer }).remote, carriers }
+  ]
+
+  it("are all dialed while no path answers, as far as both ends have them", () => {
+    assert.deepStrictEqual(after(both).actions, background(1, "quic", "tcp"))
+    assert.deepStrictEqual(step(initial("source", ["tcp"]), both)[1], background(1, "tcp"))
+    assert.deepStrictEqual(step(initial("source", ["tcp"]), listed(5000))[1], [])
+  })
+
+  it("are complete with QUIC on a link that is not local", () => {
+    assert.deepStrictEqual(after(both, opened(1), raceEnded(1, true), answered(1)).tags, [])
+  })
+
+  it("are completed with TCP on a local link, by the source at once and by the destination after a pause", () => {
+    const local: ReadonlyArray<Message> = [both, openedQuic(1, 0.4), raceEnded(1, true)]
+    assert.deepStrictEqual(after(...local).actions, background(2, "tcp"))
+    const pausing = run("destination", local)
+    assert.deepStrictEqual(pausing.actions, [{ _tag: "Pause", failures: 1, background: true }])
+    assert.deepStrictEqual(run("destination", [...local, pauseEnded]).actions, background(2, "tcp"))
+    assert.deepStrictEqual(run("destination", [...local, openedTcp(2, 0.4), pauseEnded]).actions, [])
+  })
+
+  it("are completed with QUIC where only TCP got through, with growing pauses", () => {
+    const through: ReadonlyArray<Message> = [both, openedTcp(1, 40), raceEnded(1, true)]
+    assert.deepStrictEqual(after(...through).actions, background(2, "quic"))
+    const once = [...through, raceEnded(2, false)]
+    assert.deepStrictEqual(after(...once).actions, [{ _tag: "Pause", failures: 1, background: true }])
+    assert.deepStrictEqual(after(...once, answered(1)).actions, [])
+    const twice = [...once, pauseEnded, raceEnded(3, false)]
+    assert.deepStrictEqual(after(...twice).actions, [{ _tag: "Pause", failures: 2, background: true }])
+    const open = after(...twice, pauseEnded, raceEnded(4, true), opened(2), pauseEnded)
+    assert.deepStrictEqual([open.actions, open.state.attempts], [[], 0])
+  })
+
+  it("do not keep a peer that fell silent from being dialed at once", () => {
+    const through: ReadonlyArray<Message> = [both, openedTcp(1, 40), raceEnded(1, true)]
+    assert.deepStrictEqual(after(...through, missed(1)).actions, background(3, "quic", "tcp"))
+    assert.deepStrictEqual(after(...through, raceEnded(2, false), missed(1)).actions, background(3, "quic", "tcp"))
+  })
+
+  it("are dialed anew at once when the peer tells of more", () => {
+    const local: ReadonlyArray<Message> = [listed(5000), openedQuic(1, 0.4), raceEnded(1, true)]
+    assert.deepStrictEqual(after(...local).tags, [])
+    assert.deepStrictEqual(after(...local, both).actions, background(2, "tcp"))
+  })
+
+  it("have a path and a spare each: only more than that is surplus", () => {
+    const two: ReadonlyArray<Message> = [both, opened(1), openedTcp(2, 10), raceEnded(1, true)]
+    assert.deepStrictEqual(after(...two, answered(1, true), answered(2, true)).tags, [])
+    assert.deepStrictEqual(after(...two, openedTcp(3, 10), answered(3, true)).actions, [
+      { _tag: "ClosePath", path: 3, why: "surplus" }
+    ])
+  })
+})
+
 describe("whatever happens to a remote peer", () => {
   it.prop(
     "it has one race at most, is always dialed when it is silent, and ends only when nothing is left",
     [Schema.Array(Step)],
     ([steps]) => {
-      let state = initial("source")
+      let state = initial("source", ["quic", "tcp"])
       let race: number | undefined
+      let background = false
       let pausing = false
       let directs = 0
       let next = 1
@@ -185,9 +262,10 @@ describe("whatever happens to a remote peer", () => {
         return actions.every((action) => {
           switch (action._tag) {
             case "Race":
-              // A race takes the place of another one only because the addresses have changed.
-              if (race !== undefined && message._tag !== "Listed") return false
+              // Another one is replaced only when the addresses have changed, or when it was not needed before.
+              if (race !== undefined && message._tag !== "Listed" && !background) return false
               race = action.race
+              background = state.background === "race"
               pausing = false
               return true
             case "Pause":
@@ -210,11 +288,11 @@ describe("whatever happens to a remote peer", () => {
             case "list":
               directs = which
               if (directs === 0) race = undefined
-              return tell(listed(...Array.from({ length: which }, (_, at) => 5_000 + at)))
+              return tell(listedWithTcp(Array.from({ length: which }, (_, at) => 5_000 + at)))
             case "unlist":
               return tell(unlisted(which === 0))
             case "accept":
-              return tell(opened(next++, "incoming"))
+              return tell(which === 0 ? openedTcp(next++, 1) : opened(next++, "incoming"))
             case "answer":
               return about((id) => answered(id))
             case "answer idle":

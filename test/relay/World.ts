@@ -38,8 +38,8 @@ export interface RelayStart {
   readonly memory?: RelayMemory
   readonly limits?: RelayLimits
   readonly token?: string
-  /** Of each connection, everybody's. */
-  readonly maxStreams?: number
+  /** For everybody. */
+  readonly network?: Memory.MemoryOptions
 }
 
 export const makeWorldWith = Effect.fnUntraced(function* (options: Memory.MemoryOptions) {
@@ -215,7 +215,7 @@ const knownClients: Array<Identity> = []
 
 /** A world in which a control server and a relay are running. */
 export const makeWorldWithRelay = Effect.fnUntraced(function* (start: RelayStart = {}) {
-  const world = yield* makeWorldWith(start.maxStreams === undefined ? {} : { maxStreams: start.maxStreams })
+  const world = yield* makeWorldWith(start.network ?? {})
   const control = yield* world.startControl()
   const relay = yield* world.startRelay(start)
   return { ...world, control, relay }

@@ -18,7 +18,9 @@ import {
   Stream,
   SubscriptionRef
 } from "effect"
+import type { Carrier } from "../../domain/Carrier.ts"
 import type { EndpointName } from "../../domain/EndpointName.ts"
+import type { ProxyFor } from "../../domain/Proxy.ts"
 import type { Role } from "../../domain/Role.ts"
 import * as SocketAddress from "../../domain/SocketAddress.ts"
 import { backoff } from "../../internal/backoff.ts"
@@ -39,6 +41,7 @@ export interface DirectoryOptions {
   readonly token: Redacted.Redacted<string>
   /** Free text that the server and peers see. */
   readonly metadata: string
+  readonly proxy?: ProxyFor | undefined
   readonly handshakeTimeout: Duration.Duration
   /** Version of this program, for the server's log. */
   readonly buildVersion: string
@@ -51,6 +54,7 @@ export type DirectoryStatus =
       /** This client as the server sees it. */
       readonly publicAddress: SocketAddress.SocketAddress
       readonly serverAddress: SocketAddress.SocketAddress
+      readonly carrier: Carrier
     }
 
 export interface AnnounceOptions {
@@ -128,28 +132,35 @@ const make = Effect.fnUntraced(function* (options: DirectoryOptions) {
     { publicAddress, messages }: Effect.Success<ReturnType<typeof hello>>,
     connection: Connection
   ) {
+    const { carrier } = connection
     const serverAddress = connection.remoteAddress()
     yield* Effect.logInfo("server.online").pipe(
       Effect.annotateLogs({
         server: serverName,
         address: SocketAddress.format(serverAddress),
+        carrier,
         public: SocketAddress.format(publicAddress)
       })
     )
-    yield* Effect.acquireRelease(SubscriptionRef.set(session, { connection, messages }), () =>
-      SubscriptionRef.set(session, undefined)
+    const own: Session = { connection, messages }
+    yield* Effect.acquireRelease(SubscriptionRef.set(session, own), () =>
+      SubscriptionRef.update(session, (current) => (current === own ? undefined : current))
     )
-    yield* SubscriptionRef.set(status, { _tag: "Online", publicAddress, serverAddress })
+    yield* SubscriptionRef.set(status, { _tag: "Online", publicAddress, serverAddress, carrier })
   })
 
   yield* keepSession({
     label: "server",
     name: serverName,
-    connect: dialByName(endpoint, options.server, {
-      protocols: Alpn.control,
-      trust: options.trust,
-      timeout: options.handshakeTimeout
-    }),
+    carriers: endpoint.carriers,
+    connect: (carriers) =>
+      dialByName(endpoint, [options.server], {
+        carriers,
+        proxyFor: options.proxy,
+        protocols: Alpn.control,
+        trust: options.trust,
+        timeout: options.handshakeTimeout
+      }),
     hello,
     online,
     offline: (attempt, lastFailure) => SubscriptionRef.set(status, { _tag: "Connecting", attempt, lastFailure })

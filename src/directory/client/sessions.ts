@@ -4,12 +4,16 @@
  */
 import { lookup } from "node:dns/promises"
 import { isIP } from "node:net"
-import { Clock, Duration, Effect, Schema, type Scope } from "effect"
-import { backoff } from "../../internal/backoff.ts"
+import { Clock, Duration, Effect, Exit, Result, Schema, Scope } from "effect"
+import type { Carrier } from "../../domain/Carrier.ts"
+import type { Proxy, ProxyFor } from "../../domain/Proxy.ts"
+import * as SocketAddress from "../../domain/SocketAddress.ts"
+import { backoff, rest } from "../../internal/backoff.ts"
 import { ErrorCode } from "../../protocol/ErrorCode.ts"
 import { ProtocolError } from "../../protocol/ProtocolError.ts"
 import type { Refused } from "../../protocol/Refusal.ts"
-import { race } from "../../transport/race.ts"
+import { makeLastCarrier } from "../../transport/lastCarrier.ts"
+import { race, raceCarriers } from "../../transport/race.ts"
 import type { Connection, DialTarget, Endpoint } from "../../transport/Transport.ts"
 import { TransportError } from "../../transport/TransportError.ts"
 import { DirectoryError, TokenRejected } from "../DirectoryError.ts"
@@ -20,10 +24,13 @@ export interface SessionOptions<A, E> {
   readonly label: "server" | "control"
   /** `host:port`, for people. */
   readonly name: string
-  readonly connect: Effect.Effect<Connection, string, Scope.Scope>
+  /** What may carry the session. */
+  readonly carriers: ReadonlyArray<Carrier>
+  /** Reaches the other end over one of these carriers, the first of which has a head start. */
+  readonly connect: (carriers: ReadonlyArray<Carrier>) => Effect.Effect<Connection, string, Scope.Scope>
   /** Says hello on a new connection. Fails with a text when that may pass, and with an error `E` when it will not. */
   readonly hello: (connection: Connection) => Effect.Effect<A, ProtocolError | TransportError | string | E>
-  /** Run for as long as the session lives; it must be quick to be interrupted. */
+  /** Run for as long as the session has this connection; it must be quick to be interrupted. */
   readonly online: (session: A, connection: Connection) => Effect.Effect<void, never, Scope.Scope>
   /** Told when there is no session, with the number of the next attempt and why the last one failed. */
   readonly offline: (attempt: number, lastFailure: string | undefined) => Effect.Effect<void>
@@ -35,66 +42,153 @@ export const HEALTHY = Duration.seconds(30)
 const STAGGER = Duration.millis(250)
 const RESOLVE_DEADLINE = Duration.seconds(5)
 
-/** Runs sessions, one after the other. Fails with `DirectoryError` when the server will never take us. */
-export const keepSession = Effect.fnUntraced(function* <A, E extends { readonly _tag: string }>(
+interface Live<A> {
+  readonly session: A
+  readonly connection: Connection
+  readonly scope: Scope.Closeable
+}
+
+/**
+ * Runs sessions, one after the other. A session that only TCP got through for is tried over QUIC in the background, and
+ * goes on there. Fails with `DirectoryError` when the server will never take us.
+ */
+export const keepSession = <A, E extends { readonly _tag: string }>(options: SessionOptions<A, E>) =>
+  Effect.scoped(runSessions(options))
+
+const runSessions = Effect.fnUntraced(function* <A, E extends { readonly _tag: string }>(
   options: SessionOptions<A, E>
 ) {
-  const { label, name } = options
+  const { label, name, carriers } = options
+  const parent = yield* Effect.scope
+  const lastCarrier = makeLastCarrier()
 
-  /** One session from dialing to its end. Fails with why it never began. */
-  const runSession = Effect.gen(function* () {
-    const connection = yield* options.connect
-    const session = yield* options.hello(connection).pipe(
-      Effect.mapError((error): string | E | DirectoryError => {
-        if (typeof error === "string") return error
-        if (isProtocolError(error)) return refusedBy(name, error) ?? error.message
-        return isTransportError(error) ? error.message : error
-      })
+  /** A connection that has said hello. Fails with why there is none. */
+  const establish = Effect.fnUntraced(function* (over: ReadonlyArray<Carrier>) {
+    const scope = yield* Scope.fork(parent)
+    return yield* Effect.gen(function* () {
+      const connection = yield* options.connect(over)
+      const session = yield* options.hello(connection).pipe(
+        Effect.mapError((error): string | E | DirectoryError => {
+          if (typeof error === "string") return error
+          if (isProtocolError(error)) return refusedBy(name, error) ?? error.message
+          return isTransportError(error) ? error.message : error
+        })
+      )
+      lastCarrier.worked(connection.carrier)
+      return { session, connection, scope } satisfies Live<A>
+    }).pipe(
+      Effect.provideService(Scope.Scope, scope),
+      Effect.onExit((exit) => (exit._tag === "Failure" ? Scope.close(scope, exit) : Effect.void))
     )
-    yield* options.online(session, connection)
-    const ended = yield* Effect.raceFirst(
-      Effect.map(connection.closed, ({ message }) => message),
-      unresponsive(connection)
-    )
-    yield* Effect.logWarning(`${label}.lost`).pipe(Effect.annotateLogs({ [label]: name, reason: ended }))
-  }).pipe(Effect.scoped)
+  })
+
+  /** Tells of the session on another connection, when there is a better one. */
+  const moved = Effect.fnUntraced(function* ({ connection }: Live<A>, found: (live: Live<A>) => void) {
+    if (connection.carrier !== "tcp" || !carriers.includes("quic")) return yield* Effect.never
+    for (let attempt = 1; ; attempt++) {
+      yield* rest(attempt)
+      const live = yield* Effect.result(establish(["quic"]))
+      if (live._tag === "Success") return found(live.success)
+      yield* Effect.annotateLogs(Effect.logDebug(`${label}.quic`), { reason: String(live.failure) })
+    }
+  })
+
+  /** Runs a session to its end, on one connection or several. Why it ended. */
+  const follow = Effect.fnUntraced(function* (first: Live<A>) {
+    let current = first
+    while (true) {
+      const { session, connection, scope } = current
+      yield* Effect.provideService(options.online(session, connection), Scope.Scope, scope)
+      let next: Live<A> | undefined
+      const ended = yield* Effect.raceAllFirst([
+        Effect.map(connection.closed, ({ message }) => message),
+        unresponsive(connection),
+        moved(current, (live) => {
+          next = live
+        })
+      ])
+      if (next === undefined) return yield* Effect.as(Scope.close(scope, Exit.void), ended ?? "")
+      yield* Effect.logInfo(`${label}.moved`).pipe(Effect.annotateLogs({ [label]: name, carrier: "quic" }))
+      current = next
+      // No farewell: the other end must not forget what is told again in a moment.
+      yield* connection.close(ErrorCode.DirectKeepaliveClosed, "the session goes on on another connection")
+      yield* Scope.close(scope, Exit.void)
+    }
+  })
 
   let wait = backoff()
   let lastLogged: string | undefined
   yield* Effect.logInfo(`${label}.connecting`).pipe(Effect.annotateLogs({ [label]: name }))
   for (let attempt = 1; ; attempt++) {
     const startedAt = yield* Clock.currentTimeMillis
-    const failed = yield* runSession.pipe(
-      Effect.as(undefined),
-      Effect.catch((error) => Effect.succeed(error))
-    )
-    if (failed === undefined) {
+    const begun = yield* Effect.result(establish(lastCarrier.first(carriers)))
+    let failed: string | undefined
+    if (begun._tag === "Success") {
+      const reason = yield* follow(begun.success)
+      yield* Effect.logWarning(`${label}.lost`).pipe(Effect.annotateLogs({ [label]: name, reason }))
       if ((yield* Clock.currentTimeMillis) - startedAt > Duration.toMillis(HEALTHY)) wait = backoff()
       attempt = 0
-      lastLogged = undefined
-    } else if (typeof failed !== "string") {
-      return yield* Effect.fail(failed)
+    } else if (typeof begun.failure !== "string") {
+      return yield* Effect.fail(begun.failure)
     } else {
+      failed = begun.failure
       yield* (lastLogged === failed ? Effect.logDebug : Effect.logWarning)(`${label}.unreachable`).pipe(
         Effect.annotateLogs({ [label]: name, reason: failed, hint: "trying again until it answers" })
       )
-      lastLogged = failed
     }
+    lastLogged = failed
     yield* options.offline(attempt + 1, failed)
     yield* wait
   }
 })
 
-/** Dials a server by name: resolves it anew, and races its addresses. */
-export const dialByName = Effect.fnUntraced(function* (
+export interface Server {
+  readonly host: string
+  readonly port: number
+}
+
+interface Way {
+  readonly address: SocketAddress.SocketAddress
+  readonly proxy: Proxy | undefined
+}
+
+/** How to dial whoever has several addresses: over which carriers, the first of which has a head start. */
+export interface Dialing extends Omit<DialTarget, "address" | "carrier" | "proxy"> {
+  readonly carriers: ReadonlyArray<Carrier>
+  /** For TCP, where it also resolves the names. */
+  readonly proxyFor: ProxyFor | undefined
+}
+
+/**
+ * Dials servers that are the same one by name, over each carrier: resolves them anew, and races all addresses. Fails with
+ * what became of each.
+ */
+export const dialByName = (
   endpoint: Endpoint,
-  server: { readonly host: string; readonly port: number },
-  target: Omit<DialTarget, "address">
-) {
-  const addresses = yield* resolve(server.host)
-  const dials = addresses.map((host) => endpoint.dial({ ...target, address: { host, port: server.port } }))
-  return yield* race(dials, STAGGER).pipe(Effect.mapError((errors) => errors.map(({ message }) => message).join("; ")))
-})
+  servers: ReadonlyArray<Server>,
+  { carriers, proxyFor, ...target }: Dialing
+): Effect.Effect<Connection, string, Scope.Scope> => {
+  const dial = (carrier: Carrier, { address, proxy }: Way) =>
+    endpoint
+      .dial({ ...target, carrier, address, proxy })
+      .pipe(Effect.mapError(({ message }) => `${carrier} ${SocketAddress.format(address)}: ${message}`))
+  const waysTo = (carrier: Carrier) =>
+    Effect.fnUntraced(function* (server: Server) {
+      const proxy = carrier === "tcp" && proxyFor !== undefined ? yield* Effect.fromResult(proxyFor(server)) : undefined
+      if (proxy !== undefined) return [{ address: server, proxy }]
+      const hosts = yield* resolve(server.host)
+      return hosts.map((host): Way => ({ address: { host, port: server.port }, proxy }))
+    }, Effect.result)
+  const reach = Effect.fnUntraced(function* (carrier: Carrier) {
+    const found = yield* Effect.forEach(servers, waysTo(carrier), { concurrency: "unbounded" })
+    const ways = new Map(
+      found.flatMap(Result.getOrElse(() => [])).map((way) => [SocketAddress.format(way.address), way])
+    )
+    const unresolved = found.flatMap((result) => (Result.isFailure(result) ? [Effect.fail(result.failure)] : []))
+    return yield* race([...[...ways.values()].map((way) => dial(carrier, way)), ...unresolved], STAGGER)
+  })
+  return raceCarriers(carriers.map(reach)).pipe(Effect.mapError((failures) => [...new Set(failures)].join("; ")))
+}
 
 /** What a refusal means: only one for what we are is final; any other code may be a passing trouble of the server. */
 export const rejection = (

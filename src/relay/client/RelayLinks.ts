@@ -2,19 +2,25 @@
  * The links of one endpoint to the relays that control offers: each is dialed, says hello, and is asked for signs of life.
  * When it is silent, or its relay was started again, another one is dialed at once, while it is given its chance. A link
  * that lives is not cut because control forgets the relay.
+ *
+ * When the other carrier does better, a link over it is dialed in the background. Of two links to a relay the newer one
+ * is used, and the older one is closed as soon as it carries nothing.
  */
 import { Clock, Deferred, Duration, Effect, FiberMap, FiberSet, Option, Stream, SubscriptionRef } from "effect"
 import type { Identity } from "../../certs/Identity.ts"
-import { resolve } from "../../directory/client/sessions.ts"
+import { dialByName } from "../../directory/client/sessions.ts"
+import { betterCarrier, type Carrier } from "../../domain/Carrier.ts"
+import type { ProxyFor } from "../../domain/Proxy.ts"
+import type { Role } from "../../domain/Role.ts"
 import * as SocketAddress from "../../domain/SocketAddress.ts"
-import { backoff } from "../../internal/backoff.ts"
+import { backoff, rest } from "../../internal/backoff.ts"
 import { Alpn, frameWidth } from "../../protocol/Alpn.ts"
 import type { RelayOffer } from "../../protocol/ClientControl.ts"
 import * as Hello from "../../protocol/ClientRelay.ts"
 import { ErrorCode } from "../../protocol/ErrorCode.ts"
 import { MAX_STRANGER_MESSAGE_BYTES } from "../../protocol/Frame.ts"
 import { type MessageOptions, receiveWithin, send } from "../../protocol/MessageStream.ts"
-import { race } from "../../transport/race.ts"
+import { makeLastCarrier } from "../../transport/lastCarrier.ts"
 import type { Connection, Endpoint } from "../../transport/Transport.ts"
 import { Trust } from "../../transport/Trust.ts"
 
@@ -29,6 +35,8 @@ export interface RelayLink {
   /** `Suspect`: it has not answered lately. */
   readonly state: "Open" | "Suspect"
   readonly roundTripMillis: number
+  /** The shortest round trip to the relay that was seen while there was a link to it. */
+  readonly distanceMillis: number
 }
 
 export interface RelayLinks {
@@ -39,19 +47,22 @@ export interface RelayLinks {
 
 export interface RelayLinksOptions {
   readonly endpoint: Endpoint
+  /** Our own side: who opens the streams. */
+  readonly role: Role
+  /** What may be dialed with. */
+  readonly carriers: ReadonlyArray<Carrier>
   /** What is shown to the relays: the certificate that control vouched for. */
   readonly identity: Identity
   readonly offers: SubscriptionRef.SubscriptionRef<ReadonlyArray<RelayOffer>>
   /** Free text that the relays see. */
   readonly metadata: string
   readonly buildVersion: string
+  readonly proxy?: ProxyFor | undefined
   readonly handshakeTimeout: Duration.Duration
   /** Takes care of the streams that the relay opens on a link, until it ends. */
   readonly onLink: (link: RelayLink) => Effect.Effect<void>
 }
 
-/** Between the addresses of one relay. */
-const STAGGER = Duration.millis(100)
 const HELLO_DEADLINE = Duration.seconds(5)
 const PROBE_EVERY = Duration.seconds(2)
 const MIN_PROBE_MILLIS = 1_000
@@ -69,27 +80,24 @@ export const makeRelayLinks = Effect.fnUntraced(function* (options: RelayLinksOp
   const change = (id: number, how: (link: RelayLink) => RelayLink) =>
     SubscriptionRef.update(links, (all) => all.map((link) => (link.id === id ? how(link) : link)))
 
-  const dial = Effect.fnUntraced(function* ({ addresses, serverCertificate }: RelayOffer) {
-    const resolved = yield* Effect.forEach(
-      addresses,
-      ({ host, port }) =>
-        resolve(host).pipe(
-          Effect.map((hosts) => hosts.map((host) => ({ host, port }))),
-          Effect.orElseSucceed(() => [])
-        ),
-      { concurrency: "unbounded" }
-    )
-    const unique = new Map(resolved.flat().map((address) => [SocketAddress.format(address), address]))
-    if (unique.size === 0) return yield* Effect.fail("none of its addresses can be resolved")
-    const { endpoint, identity, handshakeTimeout: timeout } = options
+  const lastCarrier = makeLastCarrier()
+
+  const usable = ({ carriers }: RelayOffer) => options.carriers.filter((carrier) => carriers.includes(carrier))
+
+  const dial = ({ addresses, serverCertificate }: RelayOffer, carriers: ReadonlyArray<Carrier>) => {
+    const { endpoint, identity, role, proxy: proxyFor, handshakeTimeout: timeout } = options
+    const opener = role === "source" ? ("dialer" as const) : ("listener" as const)
     const trust = Trust.pinned(serverCertificate)
-    const dials = [...unique.values()].map((address) =>
-      endpoint.dial({ address, protocols: Alpn.relay, identity, trust, timeout })
-    )
-    return yield* race(dials, STAGGER).pipe(
-      Effect.mapError((errors) => errors.map(({ message }) => message).join("; "))
-    )
-  })
+    return dialByName(endpoint, addresses, {
+      carriers,
+      proxyFor,
+      protocols: Alpn.relay,
+      identity,
+      opener,
+      trust,
+      timeout
+    })
+  }
 
   const hello = Effect.fnUntraced(function* (connection: Connection, { authentication }: RelayOffer) {
     const messages = { width: frameWidth("relay", connection.protocol), limit: MAX_STRANGER_MESSAGE_BYTES }
@@ -103,7 +111,7 @@ export const makeRelayLinks = Effect.fnUntraced(function* (options: RelayLinksOp
   })
 
   /** Asks for signs of life, and ends the link when there are none. */
-  const watch = Effect.fnUntraced(function* ({ id, connection, roundTripMillis }: RelayLink) {
+  const watch = Effect.fnUntraced(function* ({ id, offer, connection, roundTripMillis }: RelayLink) {
     let last = roundTripMillis
     let missed = 0
     while (missed < MISSES_UNTIL_LOST) {
@@ -116,7 +124,16 @@ export const makeRelayLinks = Effect.fnUntraced(function* (options: RelayLinksOp
         missed = 0
         last += (answer.value - last) / 8
         const roundTripMillis = last
-        yield* change(id, (link) => ({ ...link, state: "Open", roundTripMillis }))
+        const sample = answer.value
+        yield* change(id, (link) => ({
+          ...link,
+          state: "Open",
+          roundTripMillis,
+          distanceMillis: Math.min(link.distanceMillis, sample)
+        }))
+        if (connection.traffic().streams === 0 && isOutdone(id, offer, SubscriptionRef.getUnsafe(links))) {
+          yield* connection.close(ErrorCode.RelayKeepaliveClosed, "another link does as well")
+        }
       } else {
         missed++
         yield* change(id, (link) => ({ ...link, state: "Suspect" }))
@@ -137,11 +154,12 @@ export const makeRelayLinks = Effect.fnUntraced(function* (options: RelayLinksOp
 
   const alive = yield* FiberSet.make<void, never>()
 
-  /** Opens a link, which then runs until its end. Fails with why it did not begin. */
-  const openLink = Effect.fnUntraced(function* (offer: RelayOffer) {
+  /** Opens a link over one of these carriers, which then runs until its end. Fails with why it did not begin. */
+  const openLink = Effect.fnUntraced(function* (offer: RelayOffer, carriers: ReadonlyArray<Carrier>) {
     const began = yield* Deferred.make<void, string>()
     const entering = Effect.gen(function* () {
-      const connection = yield* dial(offer)
+      if (carriers.length === 0) return yield* Effect.fail(`it takes ${offer.carriers.join(" and ")} only`)
+      const connection = yield* dial(offer, carriers)
       const messages = yield* hello(connection, offer).pipe(
         Effect.mapError((error) => (typeof error === "string" ? error : error.message))
       )
@@ -152,8 +170,18 @@ export const makeRelayLinks = Effect.fnUntraced(function* (options: RelayLinksOp
     const link = Effect.gen(function* () {
       const { connection, messages } = yield* Effect.raceFirst(entering, over)
       const roundTripMillis = connection.traffic().roundTripMillis ?? 0
-      const link: RelayLink = { id: nextId++, offer, connection, messages, state: "Open", roundTripMillis }
-      const labels = { link: link.id, address: SocketAddress.format(connection.remoteAddress()) }
+      const { carrier } = connection
+      lastCarrier.worked(carrier)
+      const link: RelayLink = {
+        id: nextId++,
+        offer,
+        connection,
+        messages,
+        state: "Open",
+        roundTripMillis,
+        distanceMillis: Math.min(roundTripMillis, ...distancesTo(offer, SubscriptionRef.getUnsafe(links)))
+      }
+      const labels = { link: link.id, carrier, address: SocketAddress.format(connection.remoteAddress()) }
       yield* Effect.acquireRelease(
         SubscriptionRef.update(links, (all) => [...all, link]),
         () => SubscriptionRef.update(links, (all) => all.filter(({ id }) => id !== link.id))
@@ -190,6 +218,30 @@ export const makeRelayLinks = Effect.fnUntraced(function* (options: RelayLinksOp
       offeredAnew(offer)
     )
 
+  /** The carrier that would do better than that of the link we have, if there is one. */
+  const better = (offer: RelayOffer, all: ReadonlyArray<RelayLink>): Carrier | undefined => {
+    const link = all.findLast(isGood(offer))
+    if (link === undefined) return undefined
+    const carrier = betterCarrier(link.distanceMillis, link.connection.carrier)
+    return carrier !== link.connection.carrier && usable(offer).includes(carrier) ? carrier : undefined
+  }
+
+  /** Ends when a link over a better carrier was opened. */
+  const improved = Effect.fnUntraced(function* (offer: RelayOffer) {
+    for (let attempt = 1; ; attempt++) {
+      const carrier = yield* SubscriptionRef.changes(links).pipe(
+        Stream.map((all) => better(offer, all)),
+        Stream.filter((carrier) => carrier !== undefined),
+        Stream.runHead,
+        Effect.map(Option.getOrThrow)
+      )
+      yield* rest(attempt)
+      const opened = yield* Effect.result(openLink(offer, [carrier]))
+      if (opened._tag === "Success") return
+      yield* Effect.annotateLogs(Effect.logDebug("relay.unreachable"), { reason: opened.failure })
+    }
+  })
+
   const running = new Set<string>()
   const runRelay = Effect.fnUntraced(function* (id: string) {
     let wait = backoff()
@@ -199,11 +251,13 @@ export const makeRelayLinks = Effect.fnUntraced(function* (options: RelayLinksOp
       if (offer === undefined) break
       if (SubscriptionRef.getUnsafe(links).some(isGood(offer))) {
         const since = yield* Clock.currentTimeMillis
-        yield* untilLost(offer)
+        yield* Effect.raceFirst(untilLost(offer), improved(offer))
         if ((yield* Clock.currentTimeMillis) - since > HEALTHY_MILLIS) wait = backoff()
         continue
       }
-      const failed = yield* Effect.flip(openLink(offer)).pipe(Effect.orElseSucceed(() => undefined))
+      const failed = yield* Effect.flip(openLink(offer, lastCarrier.first(usable(offer)))).pipe(
+        Effect.orElseSucceed(() => undefined)
+      )
       if (failed !== undefined) {
         yield* (failed === lastLogged ? Effect.logDebug : Effect.logInfo)("relay.unreachable").pipe(
           Effect.annotateLogs({ reason: failed })
@@ -235,10 +289,18 @@ export const makeRelayLinks = Effect.fnUntraced(function* (options: RelayLinksOp
   return { links, doubted } satisfies RelayLinks
 })
 
+/** A newer link to the same relay answers. */
+const isOutdone = (id: number, offer: RelayOffer, links: ReadonlyArray<RelayLink>): boolean =>
+  links.some((other) => other.id > id && other.state === "Open" && other.offer.id === offer.id)
+
+/** A new link is as near as those before it, even if it was opened in a busy moment. */
+const distancesTo = (offer: RelayOffer, links: ReadonlyArray<RelayLink>) =>
+  links.flatMap((link) => (link.offer.id === offer.id ? [link.distanceMillis] : []))
+
 const sameRelay = (a: RelayOffer, b: RelayOffer): boolean =>
   Buffer.from(a.serverCertificate).equals(b.serverCertificate)
 
 const sameOffer = (a: RelayOffer, b: RelayOffer): boolean =>
   sameRelay(a, b) &&
   Buffer.from(a.authentication).equals(b.authentication) &&
-  JSON.stringify(a.addresses) === JSON.stringify(b.addresses)
+  JSON.stringify([a.addresses, a.carriers]) === JSON.stringify([b.addresses, b.carriers])

@@ -2,9 +2,10 @@
  * A relay's registration at its control server: a session that is kept for ever. Each session makes the key anew by which
  * the relay knows whom control let in; the last one stays good while there is no session.
  */
-import { Duration, Effect, type Redacted, type Scope } from "effect"
-import { keepSession, rejection } from "../../directory/client/sessions.ts"
+import { Duration, Effect, type Redacted } from "effect"
+import { keepSession, rejection, type SessionOptions } from "../../directory/client/sessions.ts"
 import type { DirectoryError } from "../../directory/DirectoryError.ts"
+import type { Carrier } from "../../domain/Carrier.ts"
 import { frameWidth } from "../../protocol/Alpn.ts"
 import { MAX_STRANGER_MESSAGE_BYTES } from "../../protocol/Frame.ts"
 import { receiveWithin, send } from "../../protocol/MessageStream.ts"
@@ -17,7 +18,9 @@ import type { RelayMemory } from "./RelayMemory.ts"
 export interface RegistrationOptions {
   /** The control server, for people. */
   readonly control: string
-  readonly connect: Effect.Effect<Connection, string, Scope.Scope>
+  /** What may carry the registration. */
+  readonly controlCarriers: ReadonlyArray<Carrier>
+  readonly connect: SessionOptions<unknown, never>["connect"]
   readonly token: Redacted.Redacted<string>
   /** Free text that clients see. */
   readonly metadata: string
@@ -79,11 +82,12 @@ export const makeRegistration = (options: RegistrationOptions): Registration => 
     run: keepSession({
       label: "control",
       name: control,
+      carriers: options.controlCarriers,
       connect: options.connect,
       hello,
-      online: ({ shared, controlId }) => {
+      online: ({ shared, controlId }, { carrier }) => {
         sharedKey = shared
-        return Effect.annotateLogs(Effect.logInfo("control.online"), { control, id: controlId })
+        return Effect.annotateLogs(Effect.logInfo("control.online"), { control, carrier, id: controlId })
       },
       offline: () => Effect.void
     })

@@ -7,6 +7,7 @@ import { dialByName } from "../../directory/client/sessions.ts"
 import type { DirectoryError } from "../../directory/DirectoryError.ts"
 import { ControlServer, type ControlServerOptions } from "../../directory/server/ControlServer.ts"
 import * as base32hex from "../../domain/base32hex.ts"
+import type { ProxyFor } from "../../domain/Proxy.ts"
 import * as SocketAddress from "../../domain/SocketAddress.ts"
 import type { HostPort } from "../../internal/tcp.ts"
 import { Alpn } from "../../protocol/Alpn.ts"
@@ -22,6 +23,8 @@ export interface RelayOptions extends Omit<RelayServerOptions, "connect" | "cont
   readonly control: HostPort
   /** Who the control server must be. */
   readonly trust: Trust
+  /** For TCP connections to the control server. */
+  readonly proxy?: ProxyFor | undefined
   readonly handshakeTimeout: Duration.Duration
 }
 
@@ -44,17 +47,13 @@ export const startRelayAlone = (options: RelayOptions) =>
   startRelay({
     ...options,
     control: SocketAddress.format(options.control),
-    connect: (endpoints) =>
+    connect: (endpoints) => (carriers) =>
       Effect.gen(function* () {
+        const { trust, proxy: proxyFor, handshakeTimeout: timeout } = options
         const failures: Array<string> = []
         for (const endpoint of endpoints) {
-          const dialed = yield* Effect.result(
-            dialByName(endpoint, options.control, {
-              protocols: Alpn.registration,
-              trust: options.trust,
-              timeout: options.handshakeTimeout
-            })
-          )
+          const dialing = { carriers, proxyFor, protocols: Alpn.registration, trust, timeout }
+          const dialed = yield* Effect.result(dialByName(endpoint, [options.control], dialing))
           if (dialed._tag === "Success") return dialed.success
           failures.push(dialed.failure)
         }
@@ -84,7 +83,8 @@ export const startCombined = Effect.fnUntraced(function* (
     metadata: "embedded relay",
     control: "this process",
     memory: inProcess(),
-    connect: () =>
+    controlCarriers: relayEnd.carriers,
+    connect: () => () =>
       relayEnd
         .dial({
           address: controlEnd.address,

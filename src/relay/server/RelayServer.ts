@@ -9,6 +9,7 @@ import { Duration, Effect, FiberSet, Option, type Redacted, Scope } from "effect
 import { certificateKey } from "../../certs/certificateKey.ts"
 import { issueServer } from "../../certs/issue.ts"
 import { realmName } from "../../certs/realmName.ts"
+import type { Carrier } from "../../domain/Carrier.ts"
 import * as SocketAddress from "../../domain/SocketAddress.ts"
 import { join } from "../../internal/join.ts"
 import { Alpn, frameWidth } from "../../protocol/Alpn.ts"
@@ -50,10 +51,15 @@ export interface RelayLimits {
 }
 
 export interface RelayServerOptions
-  extends Omit<RegistrationOptions, "connect" | "addresses" | "carriers" | "serverCertificate" | "token"> {
+  extends Omit<
+    RegistrationOptions,
+    "connect" | "controlCarriers" | "addresses" | "carriers" | "serverCertificate" | "token"
+  > {
   readonly token: Redacted.Redacted<string>
   readonly ingresses: ReadonlyArray<RelayIngress>
   readonly limits: RelayLimits
+  /** If they are others than those of the relay's sockets. */
+  readonly controlCarriers?: ReadonlyArray<Carrier>
   /** Reaches the control server, from the sockets of the relay. */
   readonly connect: (endpoints: ReadonlyArray<Endpoint>) => RegistrationOptions["connect"]
 }
@@ -106,11 +112,13 @@ export const startRelay = Effect.fnUntraced(function* (options: RelayServerOptio
   const addresses = options.ingresses.flatMap(({ advertised }, at) =>
     advertised.map(({ host, port }) => ({ host, port: port === 0 ? endpoints[at]!.address.port : port }))
   )
+  const carriers = endpoints[0]?.carriers ?? []
   const registration = makeRegistration({
     ...options,
+    controlCarriers: options.controlCarriers ?? carriers,
     connect: options.connect(endpoints),
     addresses,
-    carriers: endpoints[0]?.carriers ?? [],
+    carriers,
     serverCertificate: identity.leaf.raw
   })
 

@@ -34,7 +34,8 @@ export interface Condition {
 
 /**
  * The destinations of an endpoint in the order to ask them: those that answer before those that do not, nearer before
- * farther, and of equals the one that came last: it may be the successor of the other.
+ * farther, and of equals the one that came last. A link that answers has taken the place of those that the same
+ * destination had before.
  *
  * @param wanted key of the certificate of the only one that may be asked
  */
@@ -46,6 +47,12 @@ export const candidates = <L extends DestinationLink>(
   links
     .filter(({ certificateKey }) => wanted === undefined || certificateKey === wanted)
     .map((link) => ({ link, ...condition(link) }))
+    .filter(
+      ({ link }, _, all) =>
+        !all.some(
+          (other) => other.link.certificateKey === link.certificateKey && other.link.key > link.key && !other.silent
+        )
+    )
     .sort(
       (a, b) =>
         Number(a.silent) - Number(b.silent) ||

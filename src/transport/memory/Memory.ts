@@ -113,6 +113,7 @@ class MemoryEndpoint implements Endpoint {
   readonly address: SocketAddress.SocketAddress
   readonly network: MemoryNetwork
   readonly connections = new Set<MemoryConnection>()
+  readonly carriers: ReadonlyArray<Carrier>
   readonly options: Required<MemoryOptions>
   readonly #listeners = new Listeners<MemoryConnection>({
     close: (connection, code, text) => connection.closeWith(code, text),
@@ -125,10 +126,7 @@ class MemoryEndpoint implements Endpoint {
     this.network = network
     this.address = address
     this.options = options
-  }
-
-  get carriers(): ReadonlyArray<Carrier> {
-    return this.options.carriers
+    this.carriers = options.carriers
   }
 
   readonly counts = () => {

@@ -5,6 +5,7 @@
  *
  * A dial leaves from any free port, because a port that listens cannot dial.
  */
+import type { Socket } from "node:net"
 import { createServer, getCACertificates, type TLSSocket, type ConnectionOptions as TlsOptions } from "node:tls"
 import { Duration, Effect, Layer, Redacted } from "effect"
 import type { Identity } from "../../certs/Identity.ts"
@@ -29,6 +30,7 @@ import {
   Unreachable
 } from "../TransportError.ts"
 import { refusal, serverName, type Trust } from "../Trust.ts"
+import { connectThrough } from "./connectThrough.ts"
 import { DatagramSocket } from "./internal/DatagramSocket.ts"
 import { IDLE_TIMEOUT_MILLIS, PEER_CREDIT, STRANGER_CREDIT } from "./internal/limits.ts"
 import type { EndReason, TcpConnection } from "./internal/TcpConnection.ts"
@@ -115,6 +117,7 @@ const makeEndpoint = (tcp: TcpSocket, udp: DatagramSocket | undefined): Endpoint
   })
   return {
     address: tcp.address,
+    carriers: ["tcp"],
     dial: (target) => dial(tcp, target),
     listen: (listenOptions) => listeners.listen(listenOptions),
     datagrams: udp === undefined ? noDatagrams : datagramsOf(udp),
@@ -146,7 +149,12 @@ const shown = ({ certificatePem, privateKeyPem }: Identity) => ({
 
 const dial = (tcp: TcpSocket, target: DialTarget) => {
   const timeoutMillis = Duration.toMillis(Duration.fromInputUnsafe(target.timeout))
-  return handshake(tcp, target).pipe(
+  const { proxy, address } = target
+  const reached =
+    proxy === undefined
+      ? handshake(tcp, target)
+      : Effect.flatMap(connectThrough(proxy, address), (socket) => handshake(tcp, target, socket))
+  return reached.pipe(
     Effect.timeoutOrElse({
       duration: timeoutMillis,
       orElse: () => Effect.fail(fail(new DialTimedOut({ afterMillis: timeoutMillis })))
@@ -159,11 +167,12 @@ const dial = (tcp: TcpSocket, target: DialTarget) => {
   )
 }
 
-const handshake = (tcp: TcpSocket, target: DialTarget) =>
+/** On a socket that leads to the target already, if there is one. */
+const handshake = (tcp: TcpSocket, target: DialTarget, socket?: Socket) =>
   Effect.callback<TcpConnection, TransportError>((resume) => {
     let refused: TransportReason | undefined
     const giveUp = tcp.dial({
-      tls: tlsOptions(target),
+      tls: { ...tlsOptions(target), ...(socket !== undefined && { socket }) },
       opener: target.opener ?? "dialer",
       credit: PEER_CREDIT,
       trusts: (socket) => {
@@ -252,8 +261,8 @@ const makeConnection = (connection: TcpConnection): Connection => {
       )
     }),
     traffic: () => {
-      const { streamsLeft, roundTripMillis, bytesSent, bytesReceived } = connection
-      return { streamsLeft, roundTripMillis, bytesSent, bytesReceived }
+      const { streamCount: streams, streamsLeft, roundTripMillis, bytesSent, bytesReceived } = connection
+      return { streams, streamsLeft, roundTripMillis, bytesSent, bytesReceived }
     }
   }
 }

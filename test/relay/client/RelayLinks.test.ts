@@ -3,10 +3,11 @@ import { assert, describe, it } from "@effect/vitest"
 import { Duration, Effect, Logger, Schedule, Scope, SubscriptionRef } from "effect"
 import { TestClock } from "effect/testing"
 import type { Identity } from "../../../src/certs/Identity.ts"
+import type { Carrier } from "../../../src/domain/Carrier.ts"
 import type { SocketAddress } from "../../../src/domain/SocketAddress.ts"
 import type { RelayOffer } from "../../../src/protocol/ClientControl.ts"
 import { makeRelayLinks, type RelayLink } from "../../../src/relay/client/RelayLinks.ts"
-import { eventually, HERE, makeWorld, type World } from "../World.ts"
+import { eventually, HERE, makeWorld, makeWorldWithRelay, type World } from "../World.ts"
 
 type Offers = SubscriptionRef.SubscriptionRef<ReadonlyArray<RelayOffer>>
 
@@ -26,6 +27,8 @@ const clientOf = Effect.fnUntraced(function* (world: World, identity: Identity, 
   const begun: Array<RelayLink> = []
   const { links, doubted } = yield* makeRelayLinks({
     endpoint,
+    role: "source",
+    carriers: endpoint.carriers,
     identity,
     offers,
     metadata: "",
@@ -196,6 +199,9 @@ describe("the links to relays", () => {
         yield* TestClock.withLive(one.live(1))
         const [link] = one.begun
         const becomes = (holds: (states: Effect.Success<typeof state>) => boolean) => asTimePasses(state, holds)
+        // A link that carries something is not closed for a newer one.
+        const stream = yield* link!.connection.open
+        stream.write("a")
         yield* one.doubted(link!.id)
         assert.deepEqual(yield* state, [[link!.id, "Suspect"]])
         const both = yield* becomes((all) => all.length === 2 && all.every(([, state]) => state === "Open"))
@@ -211,6 +217,60 @@ describe("the links to relays", () => {
         const [anew] = yield* becomes(([first]) => first?.[1] === "Open")
         assert.isFalse(both.some(([id]) => id === anew![0]))
       }).pipe(Effect.scoped)
+  )
+
+  /** A client on a clock that the test moves, whose link to the relay lets a carrier through or not. */
+  const onTestClock = Effect.fnUntraced(function* (delayMillis: number, cut: (carrier: Carrier) => boolean) {
+    const world = yield* TestClock.withLive(makeWorldWithRelay({ network: { carriers: ["quic", "tcp"] } }))
+    const identity = yield* world.client
+    const real = yield* TestClock.withLive(Effect.flatMap(world.offersFor(identity.leaf.raw, "source"), world.theOffer))
+    const address = world.network.link(world.at.relay, { delayMillis: () => delayMillis, cut })
+    const offers = yield* SubscriptionRef.make<ReadonlyArray<RelayOffer>>([{ ...real, addresses: [address] }])
+    const one = yield* clientOf(world, identity, offers)
+    const carriers = Effect.map(SubscriptionRef.get(one.links), (all) =>
+      all.map(({ connection }) => connection.carrier)
+    )
+    return {
+      one,
+      offers,
+      become: (...expected: ReadonlyArray<Carrier>) => asTimePasses(carriers, (now) => now.join() === expected.join())
+    }
+  })
+
+  it.effect("go over to TCP on a local link, and close the other one when it carries nothing", () =>
+    Effect.gen(function* () {
+      const { one, become } = yield* onTestClock(0, () => false)
+      yield* become("quic")
+      const [first] = one.begun
+      const stream = yield* first!.connection.open
+      stream.write("a")
+      yield* become("quic", "tcp")
+      // Two more probes.
+      yield* TestClock.adjust("4 seconds")
+      assert.isUndefined(first!.connection.ended())
+      stream.destroy()
+      yield* become("tcp")
+      assert.deepInclude(first!.connection.ended(), { _tag: "Closed", by: "local", code: 302 })
+    }).pipe(Effect.scoped)
+  )
+
+  it.effect("get through over TCP where QUIC does not, and go over to QUIC when it does again", () =>
+    Effect.gen(function* () {
+      let blocked = true
+      const { become } = yield* onTestClock(8, (carrier) => blocked && carrier === "quic")
+      yield* become("tcp")
+      blocked = false
+      yield* become("quic")
+    }).pipe(Effect.scoped)
+  )
+
+  it.effect("use what both ends may use, and nothing else", () =>
+    Effect.gen(function* () {
+      const { offers, become } = yield* onTestClock(0, () => false)
+      yield* SubscriptionRef.update(offers, (all) => all.map((offer) => ({ ...offer, carriers: ["tcp"] as const })))
+      yield* become("tcp")
+      for (let second = 0; second < 20; second++) yield* become("tcp")
+    }).pipe(Effect.scoped)
   )
 })
 

@@ -47,10 +47,16 @@ describe("the destinations to ask", () => {
   })
 
   it("are only those of the certificate that is wanted", () => {
-    const links = [link(1, 10), link(2, 5, { certificateKey: "wanted" }), link(3, 1, { certificateKey: "wanted" })]
-    assert.deepEqual(order(links, "wanted"), [3, 2])
+    const links = [link(1, 10), link(2, 5, { certificateKey: "wanted" }), link(3, 1)]
+    assert.deepEqual(order(links, "wanted"), [2])
     assert.deepEqual(order(links, "another"), [])
     assert.deepEqual(order([], undefined), [])
+  })
+
+  it("are no link in whose place the same destination has another one that answers", () => {
+    const one = { certificateKey: "one" }
+    assert.deepEqual(order([link(1, 5, one), link(2, 9, one), link(3, 7)]), [3, 2])
+    assert.deepEqual(order([link(1, 5, one), link(2, 1, { ...one, silent: true }), link(3, 7)]), [1, 3, 2])
   })
 
   it("are left as they are listed", () => {

@@ -146,7 +146,7 @@ describe("a stream through a relay", () => {
 
   it.live("goes to the next destination when one allows no more streams", () =>
     Effect.gen(function* () {
-      const { guest } = yield* makeWorldWithRelay({ maxStreams: 8 })
+      const { guest } = yield* makeWorldWithRelay({ network: { maxStreams: 8 } })
       const far = yield* guest("destination")
       yield* answering(far, CONNECTED, echoing("far:"))
       const full = yield* guest("destination")

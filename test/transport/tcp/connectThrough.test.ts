@@ -7,7 +7,7 @@ import { Deferred, Effect, Fiber, Redacted, Result } from "effect"
 import { makeAuthority } from "../../../src/certs/Authority.ts"
 import { parseProxy } from "../../../src/domain/Proxy.ts"
 import { connectThrough } from "../../../src/transport/tcp/connectThrough.ts"
-import { tcpPort } from "../../cli/Tunnel.ts"
+import { freePort } from "../../cli/Tunnel.ts"
 import { lacks } from "../../lab/programs.ts"
 import { microsocks, tinyproxy } from "../../lab/proxies.ts"
 
@@ -97,7 +97,7 @@ describe.skipIf(lacks("HTTP proxies", { programs: ["tinyproxy"] }))("tinyproxy",
   it.live("that allows another port only, or cannot reach the target, is quoted with what to do", () =>
     Effect.gen(function* () {
       const target = { host: "localhost", port: yield* greeter }
-      const closed = { host: "127.0.0.1", port: yield* tcpPort }
+      const closed = { host: "127.0.0.1", port: yield* freePort }
       const url = `http://127.0.0.1:${yield* tinyproxy({ connectPort: closed.port })}`
       assert.strictEqual(
         yield* refusal(url, target),
@@ -171,7 +171,7 @@ describe.skipIf(lacks("SOCKS5 proxies", { programs: ["microsocks"] }))("microsoc
   it.live("that cannot reach the target, or does not know its name, is quoted with what to do", () =>
     Effect.gen(function* () {
       const url = `socks5://127.0.0.1:${yield* microsocks()}`
-      const port = yield* tcpPort
+      const port = yield* freePort
       assert.strictEqual(
         yield* refusal(url, { host: "127.0.0.1", port }),
         `nothing listens at 127.0.0.1:${port}, as it sees it; correct host and port`
@@ -293,7 +293,7 @@ describe("a proxy", () => {
 
   it.live("that is not there, or whose name nobody knows, is told with what to do", () =>
     Effect.gen(function* () {
-      const port = yield* tcpPort
+      const port = yield* freePort
       for (const scheme of ["http", "https", "socks5"]) {
         assert.strictEqual(
           yield* refusal(`${scheme}://user:secret@127.0.0.1:${port}`, TARGET),
