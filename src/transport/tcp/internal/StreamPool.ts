@@ -19,10 +19,9 @@ export class StreamPool {
 
   /** A carrier, or undefined: then the stream waits for the next one that is offered. */
   take(stream: TcpStream): Http2Stream | undefined {
-    const [carrier] = this.#spare
-    if (carrier !== undefined) {
+    for (const carrier of this.#spare) {
       this.#spare.delete(carrier)
-      return carrier
+      if (!carrier.closed && !carrier.destroyed) return carrier
     }
     this.#waiting.add(stream)
     this.#ask()

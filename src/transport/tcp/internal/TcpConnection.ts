@@ -5,8 +5,8 @@
  * (`StreamSupply` at the client, `StreamPool` at the server). Streams are told apart by their `:authority`: a client's own,
  * a spare one for the server, and the one control stream.
  *
- * Life: opening → open → ended. It is open when the other side's settings have come: then the other side has read ours, or
- * reads them before the first stream. `ended` is reported exactly once, with a reason, and takes every stream with it.
+ * Life: opening → open → ended. It is open when each end's settings have come to the other one: before that, HTTP/2 would
+ * have windows that suit no one, and no limits. `ended` is reported exactly once, with a reason, and takes every stream with it.
  */
 import {
   type ClientHttp2Session,
@@ -92,8 +92,8 @@ export class TcpConnection implements StreamOwner {
   #control: ControlStream | undefined
   /** What was wanted before there was a control stream. */
   #wanted = 0
-  /** The other side has confirmed our settings, and is bound by them. */
-  #settled = false
+  #theirSettings = false
+  #ourSettings = false
   #pings = 0
   #silentMillis = 0
   #bytesSeen = 0
@@ -108,6 +108,8 @@ export class TcpConnection implements StreamOwner {
     this.remote = addressOf(socket.remoteAddress, socket.remotePort)
     this.#idleTimeoutMillis = idleTimeoutMillis
     this.#keepAliveMillis = Math.min(KEEP_ALIVE_MILLIS, idleTimeoutMillis / 2)
+    // Node would make a URL of it when the other side sends ORIGIN frames, and throw when it makes none.
+    socket.servername = "connet"
     // Before the session hears of it: it would reset all streams.
     socket
       .on("error", (error: NodeJS.ErrnoException) => this.#lost(`lost (${error.code ?? error.message})`))
@@ -127,9 +129,13 @@ export class TcpConnection implements StreamOwner {
       .on("close", () => this.#lost("closed"))
       .on("goaway", (code, _last, text) => this.#saidGoodbye(code, text))
       .on("localSettings", () => {
-        this.#settled = true
+        this.#ourSettings = true
+        this.#settled()
       })
-      .on("remoteSettings", () => this.#open())
+      .on("remoteSettings", () => {
+        this.#theirSettings = true
+        this.#settled()
+      })
     if (part === "server") {
       this.#session.on("stream", (carrier: Http2Stream, headers: { ":method"?: string; ":authority"?: string }) =>
         this.#welcome(carrier, headers)
@@ -174,7 +180,7 @@ export class TcpConnection implements StreamOwner {
   }
 
   carry(stream: TcpStream): Http2Stream | undefined {
-    if (this.state !== "open") return undefined
+    if (this.state !== "open" || this.failing) return undefined
     if (this.#client !== undefined) return this.#bind(stream, this.#client.request(OWN))
     const carrier = this.#pool.take(stream)
     return carrier && this.#bind(stream, carrier)
@@ -197,7 +203,7 @@ export class TcpConnection implements StreamOwner {
   /** Closes with an application code and a reason. */
   close(code: number, text: string): void {
     if (this.state === "ended") return
-    if (!this.#session.destroyed) this.#session.goaway(toWire(code), 0, closeText(text))
+    if (!this.failing) this.#session.goaway(toWire(code), 0, closeText(text))
     this.#end(new Closed({ by: "local", code, application: true, text }))
   }
 
@@ -236,13 +242,13 @@ export class TcpConnection implements StreamOwner {
   // ── what happens ───────────────────────────────────────────────────────────────────────────────────────────────────
 
   get failing(): boolean {
-    return this.#session.destroyed
+    return this.#session.destroyed || this.#session.closed
   }
 
-  /** The other side's settings have come. */
-  #open(): void {
+  /** Settings have come, or were confirmed by the other side. */
+  #settled(): void {
     if (this.state === "open") this.#admitOpeners()
-    if (this.state !== "opening") return
+    if (this.state !== "opening" || !this.#ourSettings || !this.#theirSettings) return
     this.state = "open"
     if (this.#client !== undefined) {
       this.#useControl(this.#client.request(CONTROL))
@@ -256,23 +262,18 @@ export class TcpConnection implements StreamOwner {
   /** A stream that the HTTP/2 client has opened. */
   #welcome(carrier: Http2Stream, headers: { ":method"?: string; ":authority"?: string }): void {
     carrier.on("error", ignore)
-    if (this.state === "ended" || carrier.destroyed) return
-    if (!this.#settled) return this.#violated("a stream came before the settings were confirmed")
-    if (headers[":method"] !== "CONNECT") return this.#violated("a request that is none of connet's")
-    switch (headers[":authority"]) {
-      case OWN[":authority"]:
-        return this.#arrive(carrier)
-      case SPARE[":authority"]: {
-        const stream = this.#pool.offer(carrier)
-        if (stream !== undefined) this.#bind(stream, carrier)
-        return stream?.attach(carrier)
-      }
-      case CONTROL[":authority"]:
-        if (this.#control === undefined) return this.#useControl(carrier)
-        return this.#violated("a second control stream")
-      default:
-        return this.#violated("a stream of an unknown kind")
-    }
+    if (this.state === "ended" || carrier.destroyed || carrier.closed) return
+    const kind = headers[":method"] === "CONNECT" ? headers[":authority"] : undefined
+    if (this.state === "opening") this.#violated("a stream came before the settings were confirmed")
+    else if (kind === OWN[":authority"]) this.#arrive(carrier)
+    else if (kind === SPARE[":authority"]) this.#offer(carrier)
+    else if (kind === CONTROL[":authority"] && this.#control === undefined) this.#useControl(carrier)
+    else this.#violated("a request that is none of connet's")
+  }
+
+  #offer(carrier: Http2Stream): void {
+    const stream = this.#pool.offer(carrier)
+    if (stream !== undefined) stream.attach(this.#bind(stream, carrier))
   }
 
   /** The server answers when a stream comes into use; so the client learns that a spare one was taken. */
@@ -296,7 +297,7 @@ export class TcpConnection implements StreamOwner {
   }
 
   #openSpare(): boolean {
-    if (this.#client === undefined || this.state !== "open") return false
+    if (this.#client === undefined || this.state !== "open" || this.failing) return false
     if (this.#supply.spare >= this.streamsLeft + MAX_SPARE_STREAMS) return false
     const carrier: ClientHttp2Stream = this.#client.request(SPARE)
     const lost = () => this.#supply.taken()
@@ -367,7 +368,7 @@ export class TcpConnection implements StreamOwner {
 
   #violated(detail: string): void {
     if (this.state === "ended") return
-    this.#session.goaway(constants.NGHTTP2_PROTOCOL_ERROR)
+    if (!this.failing) this.#session.goaway(constants.NGHTTP2_PROTOCOL_ERROR)
     this.#end(new Closed({ by: "local", code: constants.NGHTTP2_PROTOCOL_ERROR, application: false, text: detail }))
   }
 

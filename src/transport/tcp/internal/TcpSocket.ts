@@ -7,7 +7,8 @@
  */
 import { createServer, type Server, type Socket } from "node:net"
 import { connect, type ConnectionOptions as DialOptions, type TLSSocket, type Server as TlsServer } from "node:tls"
-import type * as SocketAddress from "../../../domain/SocketAddress.ts"
+import type { SocketAddress } from "../../../domain/SocketAddress.ts"
+import { Closed } from "../../TransportError.ts"
 import {
   BACKLOG,
   CLOSE_MILLIS,
@@ -41,7 +42,7 @@ export interface Dial {
 }
 
 export class TcpSocket implements ConnectionHost {
-  readonly address: SocketAddress.SocketAddress
+  readonly address: SocketAddress
   readonly #server: Server
   #listening: Newcomers | undefined
   readonly #idleTimeoutMillis: number
@@ -64,7 +65,7 @@ export class TcpSocket implements ConnectionHost {
   }
 
   /** Rejects with the system's error. */
-  static bind({ host, port }: SocketAddress.SocketAddress, idleTimeoutMillis: number): Promise<TcpSocket> {
+  static bind({ host, port }: SocketAddress, idleTimeoutMillis: number): Promise<TcpSocket> {
     return new Promise((resolve, reject) => {
       const server = createServer({ noDelay: true })
       server.once("error", reject)
@@ -90,6 +91,7 @@ export class TcpSocket implements ConnectionHost {
 
   /** The result gives up. */
   dial({ tls, opener, credit, trusts, opened, failed }: Dial): () => void {
+    let connection: TcpConnection | undefined
     const socket = connect(tls)
     socket.setNoDelay(true)
     socket.on("error", failed)
@@ -102,14 +104,18 @@ export class TcpSocket implements ConnectionHost {
       }
       // The session writes past the socket, so this write must be over.
       socket.write(Buffer.of(opener === "dialer" ? DIALER_OPENS : LISTENER_OPENS), () => {
-        const connection = this.#begin(socket, opener === "dialer" ? "client" : "server", credit)
-        if (connection === undefined) return
+        const begun = this.#begin(socket, opener === "dialer" ? "client" : "server", credit)
+        if (begun === undefined) return
+        connection = begun
         socket.off("close", closed)
-        connection.opened = () => opened(connection)
-        connection.onEnd((reason) => failed(reason))
+        begun.opened = () => opened(begun)
+        begun.onEnd(failed)
       })
     })
-    return () => socket.destroy()
+    return () => {
+      connection?.end(new Closed({ by: "local", code: 0, application: false, text: "given up" }))
+      socket.destroy()
+    }
   }
 
   forget(connection: TcpConnection): void {

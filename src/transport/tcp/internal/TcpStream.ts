@@ -45,8 +45,10 @@ export class TcpStream extends Duplex implements TransportStream {
   #stopped: StreamStopped | undefined
   /** The code with which we stopped reading, so that no end will come that could close the stream. */
   #unread: number | undefined
-  /** A write that waits for a carrier, or will not be answered any more. */
-  #held: { readonly write: () => void; readonly written: Written } | undefined
+  /** The write that is under way: Node asks for one at a time. */
+  #written: Written | undefined
+  /** The same, while it waits for a carrier. */
+  #deferred: (() => void) | undefined
 
   constructor(owner: StreamOwner) {
     super({ allowHalfOpen: true, highWaterMark: HIGH_WATER_BYTES })
@@ -69,9 +71,9 @@ export class TcpStream extends Duplex implements TransportStream {
     // Also for those who will not read: a stream of a server that was never read is closed by Node once it is finished.
     carrier._read(0)
     if (this.#unread !== undefined) this.#stopCarrier(carrier, this.#unread)
-    const held = this.#held
-    this.#held = undefined
-    held?.write()
+    const deferred = this.#deferred
+    this.#deferred = undefined
+    deferred?.()
   }
 
   reset(code: number): void {
@@ -93,28 +95,31 @@ export class TcpStream extends Duplex implements TransportStream {
   }
 
   override _write(chunk: Buffer, encoding: BufferEncoding, written: Written): void {
+    this.#written = written
     const carrier = this.#writable()
-    if (carrier !== undefined) carrier._write(chunk, encoding, written)
-    else this.#held = { write: () => this._write(chunk, encoding, written), written }
+    if (carrier !== undefined) carrier._write(chunk, encoding, this.#wrote)
+    else this.#deferred = () => this._write(chunk, encoding, written)
   }
 
   override _writev(chunks: Array<{ chunk: Buffer; encoding: BufferEncoding }>, written: Written): void {
+    this.#written = written
     const carrier = this.#writable()
-    if (carrier !== undefined) carrier._writev!(chunks, written)
-    else this.#held = { write: () => this._writev(chunks, written), written }
+    if (carrier !== undefined) carrier._writev!(chunks, this.#wrote)
+    else this.#deferred = () => this._writev(chunks, written)
   }
 
   override _final(finished: Written): void {
+    this.#written = finished
     if (!this.#writeDone) {
       const carrier = this.#writable()
       if (carrier === undefined) {
-        this.#held = { write: () => this._final(finished), written: finished }
+        this.#deferred = () => this._final(finished)
         return
       }
       this.#writeDone = true
       carrier.end()
     }
-    finished()
+    this.#wrote()
     if (this.#unread !== undefined) this.destroy()
   }
 
@@ -129,8 +134,9 @@ export class TcpStream extends Duplex implements TransportStream {
     this.#readDone = true
     this.#owner.release(this)
     destroyed(error)
-    const written = this.#held?.written
-    this.#held = undefined
+    this.#deferred = undefined
+    const written = this.#written
+    this.#written = undefined
     written?.(error ?? new Error("the stream was destroyed"))
   }
 
@@ -153,6 +159,14 @@ export class TcpStream extends Duplex implements TransportStream {
     this.#readDone = true
     this.#writeDone = true
     this.destroy(error)
+  }
+
+  /** A carrier that fails says so first to its last write; why is known once it has closed. */
+  readonly #wrote: Written = (error) => {
+    if (error) return
+    const written = this.#written
+    this.#written = undefined
+    written?.()
   }
 
   #writable(): Http2Stream | undefined {
