@@ -110,8 +110,8 @@ export const works = (port: number, logs: () => string, said = "hello", expected
 export const stageFor = Effect.fnUntraced(function* (servicePort: number) {
   const authority = yield* makeAuthority()
   const identity = yield* authority.issueServer(["localhost"])
-  const [server, relay, source] = [yield* freePort, yield* freePort, yield* freePort]
-  const ports = { server, relay, service: servicePort, source }
+  const [server, relay, relays, source] = [yield* freePort, yield* freePort, yield* freePort, yield* freePort]
+  const ports = { server, relay, relays, service: servicePort, source }
   const own = (name: string) =>
     example(name)
       .replaceAll("19190", String(ports.server))
@@ -125,7 +125,9 @@ export const stageFor = Effect.fnUntraced(function* (servicePort: number) {
     "destination.toml": own("destination.toml"),
     "source.toml": own("source.toml")
   })
-  return { path, ports, own }
+  /** For roles that are started without a file. */
+  const certificate = ["--cert-file", "server.crt", "--key-file", "server.key"]
+  return { path, ports, own, certificate }
 })
 
 /** The same, with the service that answers in capitals. */

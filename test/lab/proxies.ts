@@ -7,10 +7,10 @@ import { type Place, untilListening } from "./scripts.ts"
 
 /** An HTTP proxy; it lets everybody connect to everything unless it is told otherwise. Its port. */
 export const tinyproxy = Effect.fnUntraced(function* (
-  options: { readonly user?: string; readonly connectPort?: number } = {},
+  options: { readonly user?: string; readonly connectPort?: number; readonly port?: number } = {},
   place: Place = HERE
 ) {
-  const port = yield* freePort
+  const port = options.port ?? (yield* freePort)
   const path = yield* folder({
     "tinyproxy.conf": [
       `Port ${port}\nListen ${place.address}\nTimeout 60\nLogLevel Critical`,
@@ -25,10 +25,10 @@ export const tinyproxy = Effect.fnUntraced(function* (
 
 /** A SOCKS5 proxy. Its port. */
 export const microsocks = Effect.fnUntraced(function* (
-  options: { readonly user?: string; readonly password?: string } = {},
+  options: { readonly user?: string; readonly password?: string; readonly port?: number } = {},
   place: Place = HERE
 ) {
-  const port = yield* freePort
+  const port = options.port ?? (yield* freePort)
   const { user, password = "" } = options
   const authentication = user === undefined ? [] : ["-u", user, "-P", password]
   yield* startProgram(
