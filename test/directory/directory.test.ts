@@ -1,6 +1,6 @@
 /** Control server and clients, each in its own Scope, over the transport in memory. */
 import { assert, describe, it } from "@effect/vitest"
-import { Cause, Duration, Effect, Exit, Layer, Redacted, Schedule, Scope, SubscriptionRef } from "effect"
+import { Cause, Duration, Effect, Exit, Layer, Redacted, Schedule, Scope, Stream, SubscriptionRef } from "effect"
 import { makeAuthority } from "../../src/certs/Authority.ts"
 import { issueClient } from "../../src/certs/issue.ts"
 import { Directory } from "../../src/directory/client/Directory.ts"
@@ -23,7 +23,7 @@ const OPTIONS = { width: 4 as const, limit: MAX_MESSAGE_BYTES }
 
 const world = Effect.fnUntraced(function* (expiry: Duration.Input = "30 seconds") {
   const network = new Memory.MemoryNetwork()
-  const transport = Memory.layer(network)
+  const transport = Memory.layer(network, { carriers: ["quic", "tcp"] })
   const authority = yield* makeAuthority()
   const identity = yield* authority.issueServer(["127.0.0.1"])
   const certificate = (yield* issueClient).leaf.raw
@@ -46,11 +46,11 @@ const world = Effect.fnUntraced(function* (expiry: Duration.Input = "30 seconds"
   const trust = Trust.authorities("127.0.0.1", [authority.certificatePem])
 
   /** A client of ours in a Scope of its own. */
-  const client = Effect.fnUntraced(function* (token = "good") {
+  const client = Effect.fnUntraced(function* (token = "good", link?: Memory.Link) {
     const scope = yield* Scope.fork(yield* Effect.scope)
     const context = yield* Layer.build(
       Directory.layer({
-        server: address,
+        server: link === undefined ? address : network.link(address, link),
         trust,
         token: Redacted.make(token),
         metadata: "",
@@ -165,6 +165,41 @@ describe("the directory", () => {
       yield* told(source, [3])
       yield* destination.withdraw
       yield* told(source, [])
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("goes on over QUIC when only TCP got through at first, and nobody else notices", () =>
+    Effect.gen(function* () {
+      const { client } = yield* world()
+      const source = yield* (yield* client()).announce("source")
+      let blocked = true
+      const { directory, announce } = yield* client("good", {
+        delayMillis: () => 0,
+        cut: (carrier) => blocked && carrier === "quic"
+      })
+      const destination = yield* announce("destination", WEB, 2)
+      yield* told(source, [2])
+      yield* told(destination, [1])
+      const carrier = Effect.map(SubscriptionRef.get(directory.status), (status) =>
+        status._tag === "Online" ? status.carrier : status._tag
+      )
+      assert.strictEqual(yield* carrier, "tcp")
+      const lists: Array<number> = []
+      yield* SubscriptionRef.changes(source.peers).pipe(
+        Stream.runForEach((list) => Effect.sync(() => lists.push(list?.length ?? 0))),
+        Effect.forkScoped({ startImmediately: true })
+      )
+      blocked = false
+      yield* eventually(carrier, (now) => now === "quic")
+      // What is announced from now on takes the new way.
+      yield* (yield* client()).announce("source", WEB, 3)
+      yield* told(destination, [1, 3])
+      yield* SubscriptionRef.set(destination.peer, {
+        ...(yield* SubscriptionRef.get(destination.peer)),
+        relayIds: ["r"]
+      })
+      yield* eventually(SubscriptionRef.get(source.peers), (list) => list?.[0]?.peer.relayIds.length === 1)
+      assert.notInclude(lists, 0)
     }).pipe(Effect.scoped)
   )
 
