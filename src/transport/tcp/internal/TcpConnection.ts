@@ -80,6 +80,8 @@ export class TcpConnection implements StreamOwner {
   readonly #idleTimeoutMillis: number
   readonly #keepAliveMillis: number
   readonly #streams = new Set<TcpStream>()
+  /** HTTP/2 streams in use: that of a stream which was given up may live a little longer. */
+  #carriers = 0
   /** The streams that have a carrier, by its number. */
   readonly #byNumber = new Map<number, TcpStream>()
   readonly #arrived: Array<TcpStream> = []
@@ -112,7 +114,7 @@ export class TcpConnection implements StreamOwner {
     socket.servername = "connet"
     // Before the session hears of it: it would reset all streams.
     socket
-      .on("error", (error: NodeJS.ErrnoException) => this.#lost(`lost (${error.code ?? error.message})`))
+      .on("error", (error: NodeJS.ErrnoException) => this.#failed(error))
       .on("end", () => this.#lost("closed"))
       .on("close", () => this.#lost("closed"))
     const options = http2Options(credit)
@@ -161,7 +163,8 @@ export class TcpConnection implements StreamOwner {
   /** How many more streams there may be at the moment; both ends share the limit of the stricter one. */
   get streamsLeft(): number {
     const theirs = this.state === "open" ? (this.#session.remoteSettings.maxConcurrentStreams ?? 0) : 0
-    return Math.min(theirs - RESERVED_STREAMS, this.credit.streams) - this.#streams.size
+    const withoutCarrier = this.#streams.size - this.#byNumber.size
+    return Math.min(theirs - RESERVED_STREAMS, this.credit.streams) - this.#carriers - withoutCarrier
   }
 
   /** Calls back with a new stream once there may be one more. The result withdraws the wish. */
@@ -194,6 +197,11 @@ export class TcpConnection implements StreamOwner {
     if (!this.#streams.delete(stream)) return
     if (stream.number === 0) this.#pool.withdraw(stream)
     else this.#byNumber.delete(stream.number)
+    this.#admitOpeners()
+  }
+
+  carrierClosed(): void {
+    this.#carriers--
     this.#admitOpeners()
     this.#supply.refill()
   }
@@ -278,6 +286,7 @@ export class TcpConnection implements StreamOwner {
 
   /** The server answers when a stream comes into use; so the client learns that a spare one was taken. */
   #bind(stream: TcpStream, carrier: Http2Stream): Http2Stream {
+    this.#carriers++
     if (carrier.id !== undefined) this.#byNumber.set(carrier.id, stream)
     if (isServerStream(carrier)) carrier.respond(ACCEPTED, RESPOND)
     return carrier
@@ -372,9 +381,11 @@ export class TcpConnection implements StreamOwner {
     this.#end(new Closed({ by: "local", code: constants.NGHTTP2_PROTOCOL_ERROR, application: false, text: detail }))
   }
 
-  /** The session cannot go on: the other side does not speak HTTP/2 as it should, or its socket failed. */
-  #failed(error: NodeJS.ErrnoException): void {
-    this.#end(new Closed({ by: "local", code: 0, application: false, text: error.message }))
+  /** The other side does not speak HTTP/2 as it should, or the socket failed. */
+  #failed({ code, message }: NodeJS.ErrnoException): void {
+    if (code?.startsWith("ERR_HTTP2")) {
+      this.#end(new Closed({ by: "local", code: constants.NGHTTP2_PROTOCOL_ERROR, application: false, text: message }))
+    } else this.#lost(`lost (${code ?? message})`)
   }
 
   /** The socket is gone without a farewell. */

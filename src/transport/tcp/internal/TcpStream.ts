@@ -31,6 +31,7 @@ export interface StreamOwner {
   carry(stream: TcpStream): Http2Stream | undefined
   sendStop(carrier: Http2Stream, code: number): void
   release(stream: TcpStream): void
+  carrierClosed(): void
 }
 
 export class TcpStream extends Duplex implements TransportStream {
@@ -196,6 +197,7 @@ export class TcpStream extends Duplex implements TransportStream {
 
   /** The carrier is gone: done on both halves, or reset. */
   #carrierClosed(code: number): void {
+    this.#owner.carrierClosed()
     if (this.#carrier === undefined) return
     this.#carrier = undefined
     if (this.#owner.failing) return
