@@ -1,4 +1,4 @@
-/** The service behind every subject: `echo`, `download N` (bytes), `upload N`. Prints its port. */
+/** The service behind every subject: `service.ts [port]`. `echo`, `download N` (bytes), `upload N`. Prints its port. */
 import { type AddressInfo, createServer, type Socket } from "node:net"
 
 const CHUNK = Buffer.alloc(64 * 1024, 7)
@@ -46,6 +46,6 @@ const server = createServer({ allowHalfOpen: true, noDelay: true }, (socket) => 
     }
   })
 })
-server.listen({ port: 0, host: "127.0.0.1", backlog: 1024 }, () => {
+server.listen({ port: Number(process.argv[2] ?? 0), host: "127.0.0.1", backlog: 1024 }, () => {
   process.stdout.write(`${(server.address() as AddressInfo).port}\n`)
 })

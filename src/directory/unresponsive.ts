@@ -1,4 +1,5 @@
 import { Duration, Effect, Option } from "effect"
+import { signOfLife } from "../transport/signOfLife.ts"
 import type { Connection } from "../transport/Transport.ts"
 
 /** How often a session is asked; when it does not answer, it is asked once more, at once. */
@@ -11,10 +12,7 @@ export const unresponsive = Effect.fnUntraced(function* (connection: Connection)
   let missed = 0
   while (missed < PROBES_MISSED) {
     if (missed === 0) yield* Effect.sleep(PROBE_EVERY)
-    const answered = yield* connection.probe.pipe(
-      Effect.timeoutOption(PROBE_DEADLINE),
-      Effect.orElseSucceed(() => Option.none<number>())
-    )
+    const answered = yield* signOfLife(connection, PROBE_DEADLINE)
     missed = Option.isSome(answered) ? 0 : missed + 1
   }
   return "it does not answer any more"

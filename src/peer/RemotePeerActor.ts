@@ -16,6 +16,7 @@ import { Alpn } from "../protocol/Alpn.ts"
 import type { RemotePeer } from "../protocol/ClientControl.ts"
 import { ErrorCode } from "../protocol/ErrorCode.ts"
 import { race, raceCarriers } from "../transport/race.ts"
+import { signOfLife } from "../transport/signOfLife.ts"
 import type { Connection, Endpoint } from "../transport/Transport.ts"
 import { Trust } from "../transport/Trust.ts"
 import { inOrderOfPromise } from "./Candidates.ts"
@@ -110,12 +111,9 @@ export const makeRemotePeerActor = Effect.fnUntraced(function* (options: RemoteP
     let last = path.roundTripMillis
     while (true) {
       yield* Effect.sleep(PROBE_EVERY)
-      const answer = yield* path.connection.probe.pipe(
-        Effect.timeoutOption(probeDeadline(last)),
-        Effect.orElseSucceed(() => Option.none<number>())
-      )
+      const answer = yield* signOfLife(path.connection, probeDeadline(last))
       if (Option.isSome(answer)) {
-        last = answer.value
+        last = answer.value ?? last
         yield* tell({ _tag: "Answered", path: path.id, roundTripMillis: last, idle: path.streams() === 0 })
       } else {
         yield* Effect.logDebug("path.silent").pipe(Effect.annotateLogs({ path: path.id, address: path.address }))

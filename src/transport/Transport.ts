@@ -102,6 +102,8 @@ export interface Traffic {
   readonly roundTripMillis: number | undefined
   readonly bytesSent: number
   readonly bytesReceived: number
+  /** Bytes that the system does not take yet, because the other end is still to confirm those before them. */
+  readonly bytesWaiting: number
 }
 
 export interface Connection {

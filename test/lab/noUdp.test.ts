@@ -73,7 +73,7 @@ describe("where only a proxy leads out", () => {
       () =>
         Effect.gen(function* () {
           // The address and port of the proxy are known only in the lab.
-          const stage = yield* makeStage(by === "setting" ? 'proxy = "http://10.77.4.2:8888"' : "")
+          const stage = yield* makeStage(by === "setting" ? { source: 'proxy = "http://10.77.4.2:8888"' } : {})
           const { right, middle, startOthers, startSource, visit } = stage
           const port = yield* start({ port: 8_888 }, middle)
           const url = `${scheme}://${middle.address}:${port}`

@@ -7,16 +7,30 @@ import { folder } from "../config/golden.ts"
 import { makeLab } from "./Lab.ts"
 import { startEcho, visitFrom } from "./scripts.ts"
 
-const SERVICE_PORT = 7
-const SOURCE_PORT = 8_080
+/** Where the source listens. */
+export const SOURCE_PORT = 8_080
+const ECHO_PORT = 7
+
+export interface StageOptions {
+  /** More settings of both clients, as lines of TOML. */
+  readonly client?: string
+  /** More settings of the source's client. */
+  readonly source?: string
+  /** More settings of both ends. */
+  readonly endpoint?: string
+  /** Where the service listens on the left; an echo by default, which is started. */
+  readonly servicePort?: number
+}
 
 /** A lab with one more host, and what starts the roles on the others: the destination is left, the source right. */
-export const makeStage = Effect.fnUntraced(function* (sourceSettings = "") {
+export const makeStage = Effect.fnUntraced(function* (options: StageOptions = {}) {
+  const { client: clientSettings = "", source: sourceSettings = "", endpoint = "", servicePort = ECHO_PORT } = options
   const { server, left, right, middle } = yield* makeLab(["server", "left", "right", "middle"])
   const authority = yield* makeAuthority()
   const identity = yield* authority.issueServer([server.address])
   const client = [
-    `[client]\ntoken = "t"\nserver-addr = "${server.address}:19190"\nserver-cas-file = "ca.crt"\ndirect-addr = ":0"`
+    `[client]\ntoken = "t"\nserver-addr = "${server.address}:19190"\nserver-cas-file = "ca.crt"\ndirect-addr = ":0"`,
+    clientSettings
   ]
   const path = yield* folder({
     "ca.crt": authority.certificatePem,
@@ -27,12 +41,19 @@ export const makeStage = Effect.fnUntraced(function* (sourceSettings = "") {
       '[[server.ingress]]\naddr = ":19190"\ncert-file = "server.crt"\nkey-file = "server.key"',
       `[[server.relay-ingress]]\naddr = ":19191"\nhostports = ["${server.address}:19191"]`
     ].join("\n"),
-    "destination.toml": [...client, `[client.destinations.echo]\nurl = "tcp://127.0.0.1:${SERVICE_PORT}"`].join("\n"),
-    "source.toml": [...client, sourceSettings, `[client.sources.echo]\nurl = "tcp://127.0.0.1:${SOURCE_PORT}"`].join(
-      "\n"
-    )
+    "destination.toml": [
+      ...client,
+      `[client.destinations.echo]\nurl = "tcp://127.0.0.1:${servicePort}"`,
+      endpoint
+    ].join("\n"),
+    "source.toml": [
+      ...client,
+      sourceSettings,
+      `[client.sources.echo]\nurl = "tcp://127.0.0.1:${SOURCE_PORT}"`,
+      endpoint
+    ].join("\n")
   })
-  yield* startEcho(left, SERVICE_PORT)
+  if (options.servicePort === undefined) yield* startEcho(left, ECHO_PORT)
   const startSource = (...environment: ReadonlyArray<string>) =>
     startProcess(["--config", "source.toml"], path, [...right.inside, "env", ...environment])
   const startOthers = Effect.gen(function* () {

@@ -21,6 +21,7 @@ import { ErrorCode } from "../../protocol/ErrorCode.ts"
 import { MAX_STRANGER_MESSAGE_BYTES } from "../../protocol/Frame.ts"
 import { type MessageOptions, receiveWithin, send } from "../../protocol/MessageStream.ts"
 import { makeLastCarrier } from "../../transport/lastCarrier.ts"
+import { signOfLife } from "../../transport/signOfLife.ts"
 import type { Connection, Endpoint } from "../../transport/Transport.ts"
 import { Trust } from "../../transport/Trust.ts"
 
@@ -116,15 +117,12 @@ export const makeRelayLinks = Effect.fnUntraced(function* (options: RelayLinksOp
     let missed = 0
     while (missed < MISSES_UNTIL_LOST) {
       yield* Effect.sleep(PROBE_EVERY)
-      const answer = yield* connection.probe.pipe(
-        Effect.timeoutOption(Math.max(MIN_PROBE_MILLIS, 4 * last)),
-        Effect.orElseSucceed(() => Option.none<number>())
-      )
+      const answer = yield* signOfLife(connection, Math.max(MIN_PROBE_MILLIS, 4 * last))
       if (Option.isSome(answer)) {
         missed = 0
-        last += (answer.value - last) / 8
+        const sample = answer.value ?? last
+        last += (sample - last) / 8
         const roundTripMillis = last
-        const sample = answer.value
         yield* change(id, (link) => ({
           ...link,
           state: "Open",

@@ -28,6 +28,7 @@ import {
 } from "../../protocol/MessageStream.ts"
 import type { ClientAuthentication } from "../../protocol/RelayControl.ts"
 import { crowdedOut, makeReception, turnAway } from "../../transport/Reception.ts"
+import { signOfLife } from "../../transport/signOfLife.ts"
 import { type Connection, type Endpoint, serve, Transport, type TransportStream } from "../../transport/Transport.ts"
 import { Trust } from "../../transport/Trust.ts"
 import { makeRegistration, type RegistrationOptions } from "./Registration.ts"
@@ -177,10 +178,7 @@ export const startRelay = Effect.fnUntraced(function* (options: RelayServerOptio
   /** Asks a silent link for signs of life until there is one, or it ends. */
   const untilItAnswers = Effect.fnUntraced(function* (link: Link) {
     while (link.silent && link.connection.ended() === undefined) {
-      const answer = yield* link.connection.probe.pipe(
-        Effect.timeoutOption(patienceMillis(link)),
-        Effect.orElseSucceed(() => Option.none<number>())
-      )
+      const answer = yield* signOfLife(link.connection, patienceMillis(link))
       if (Option.isSome(answer)) link.silent = false
     }
   })
@@ -195,11 +193,9 @@ export const startRelay = Effect.fnUntraced(function* (options: RelayServerOptio
   /** Fails when the link itself does not answer, whatever its service does. */
   const silence = Effect.fnUntraced(function* (link: Link) {
     yield* Effect.sleep(GRACE_MILLIS + 2 * (link.connection.traffic().roundTripMillis ?? 0))
-    yield* link.connection.probe.pipe(
-      Effect.timeout(patienceMillis(link)),
-      Effect.catch(() => Effect.andThen(fellSilent(link), Effect.fail(notTaken("it does not answer"))))
-    )
-    return yield* Effect.never
+    if (Option.isSome(yield* signOfLife(link.connection, patienceMillis(link)))) return yield* Effect.never
+    yield* fellSilent(link)
+    return yield* Effect.fail(notTaken("it does not answer"))
   })
 
   /** Asks one destination: a stream in the caller's Scope with the bytes of its answer, or nothing left of the try. */

@@ -279,7 +279,8 @@ class MemoryConnection implements Connection, MemoryStreamOwner {
     streamsLeft: this.#streamsLeft,
     roundTripMillis: 2 * (this.#link?.delayMillis() ?? 0),
     bytesSent: this.#bytesSent,
-    bytesReceived: this.#other!.#bytesSent
+    bytesReceived: this.#other!.#bytesSent,
+    bytesWaiting: 0
   })
 
   readonly close = (code: number, text: string) => Effect.sync(() => this.closeWith(code, text))

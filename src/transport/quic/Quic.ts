@@ -232,7 +232,8 @@ const makeConnection = (connection: QuicConnection): Connection => {
         streamsLeft,
         roundTripMillis: connection.activePath()?.rtt,
         bytesSent: sentBytes,
-        bytesReceived: recvBytes
+        bytesReceived: recvBytes,
+        bytesWaiting: 0
       }
     }
   }

@@ -261,8 +261,8 @@ const makeConnection = (connection: TcpConnection): Connection => {
       )
     }),
     traffic: () => {
-      const { streamCount: streams, streamsLeft, roundTripMillis, bytesSent, bytesReceived } = connection
-      return { streams, streamsLeft, roundTripMillis, bytesSent, bytesReceived }
+      const { streamCount: streams, streamsLeft, roundTripMillis, bytesSent, bytesReceived, bytesWaiting } = connection
+      return { streams, streamsLeft, roundTripMillis, bytesSent, bytesReceived, bytesWaiting }
     }
   }
 }

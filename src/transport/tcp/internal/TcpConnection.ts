@@ -99,6 +99,9 @@ export class TcpConnection implements StreamOwner {
   #pings = 0
   #silentMillis = 0
   #bytesSeen = 0
+  /** At the last look there were bytes that the system did not take. */
+  #blocked = false
+  #bytesTaken = 0
 
   constructor({ host, socket, part, credit, idleTimeoutMillis }: ConnectionOptions) {
     this.#host = host
@@ -156,6 +159,11 @@ export class TcpConnection implements StreamOwner {
 
   get bytesReceived(): number {
     return this.socket.bytesRead
+  }
+
+  /** Not told by Node's public interface: what a socket has been given and could not write yet. */
+  get bytesWaiting(): number {
+    return (this.socket as { _handle?: { writeQueueSize?: number } | null })._handle?.writeQueueSize ?? 0
   }
 
   // ── streams ────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -236,8 +244,12 @@ export class TcpConnection implements StreamOwner {
 
   /** Regular upkeep: asks for a sign of life when nothing else came, and gives up when none came for long. */
   tick(millis: number): void {
-    const { bytesReceived } = this
-    if (bytesReceived !== this.#bytesSeen) {
+    const { bytesReceived, bytesSent, bytesWaiting } = this
+    // On a slow way up, answers come late behind what is sent; but nothing more goes out while nothing is confirmed.
+    const taken = this.#blocked && bytesSent !== this.#bytesTaken
+    this.#blocked = bytesWaiting > 0
+    this.#bytesTaken = bytesSent
+    if (bytesReceived !== this.#bytesSeen || taken) {
       this.#bytesSeen = bytesReceived
       this.#silentMillis = 0
       return
