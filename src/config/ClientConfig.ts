@@ -6,6 +6,7 @@ import type { TransportChoice } from "../domain/Carrier.ts"
 import type { Encryption } from "../domain/Encryption.ts"
 import { EndpointName } from "../domain/EndpointName.ts"
 import { Route } from "../domain/Route.ts"
+import { ValueInvalid } from "./ConfigError.ts"
 import type { ConfigSource, EndpointTable } from "./ConfigTables.ts"
 import { join } from "./canonicalKeys.ts"
 import { fold, originOf, withoutEmpty } from "./fold.ts"
@@ -74,8 +75,18 @@ export const clientConfig = Effect.fnUntraced(function* (sources: ReadonlyArray<
         const validName = Result.mapError(Schema.decodeResult(EndpointName)(name), (error) =>
           invalidValues(error, prefix, () => at([]))
         )
-        const result = Result.mapError(decodeEndpoint(kind, endpoint, defaults), (error) =>
-          invalidValues(error, prefix, at)
+        const result = decodeEndpoint(kind, endpoint, defaults).pipe(
+          Result.mapError((error) => invalidValues(error, prefix, at)),
+          Result.filterOrFail(
+            ({ transport }) => defaults.transport === "auto" || defaults.transport === transport,
+            ({ transport }) => [
+              new ValueInvalid({
+                origin: at(["transport"]),
+                key: join(prefix, "transport"),
+                detail: `"${transport}" is more than the client has with client.transport = "${defaults.transport}"; change one of them`
+              })
+            ]
+          )
         )
         return Result.isSuccess(validName) && Result.isSuccess(result)
           ? Result.succeed([validName.success, result.success])

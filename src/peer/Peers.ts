@@ -146,6 +146,11 @@ const make = Effect.fnUntraced(function* (options: PeersOptions) {
   const open = Effect.fnUntraced(function* (local: EndpointOptions) {
     const { name, role, route, transport } = local
     const carriers = endpoint.carriers.filter((carrier) => allowsCarrier(transport, carrier))
+    if (carriers.length === 0) {
+      yield* Effect.logWarning("endpoint.unreachable").pipe(
+        Effect.annotateLogs({ endpoint: name, role, reason: `this client has no ${transport}` })
+      )
+    }
     const identity = yield* issueClient
     const peer = yield* SubscriptionRef.make<Peer>({
       directs: [],

@@ -49,3 +49,36 @@ describe("encryptions of relayed streams", () => {
     }).pipe(noEnvironment)
   )
 })
+
+describe("transports", () => {
+  const endpoint = Effect.fnUntraced(function* (ofClient: string, ofEndpoint: string) {
+    const { transport, sources } = yield* clientConfig([
+      source(`[client]\n${ofClient}\n[client.sources.a]\nurl = "tcp://:1"\n${ofEndpoint}`)
+    ])
+    return [transport, [...sources.values()][0]?.transport]
+  })
+
+  it.effect("are that of the client where the endpoint says nothing, and both carriers by default", () =>
+    Effect.gen(function* () {
+      assert.deepEqual(yield* endpoint("", ""), ["auto", "auto"])
+      assert.deepEqual(yield* endpoint('transport = "tcp"', ""), ["tcp", "tcp"])
+      assert.deepEqual(yield* endpoint("", 'transport = "quic"'), ["auto", "quic"])
+    }).pipe(noEnvironment)
+  )
+
+  it.effect("are refused when they are unknown, or more than the client has", () =>
+    Effect.gen(function* () {
+      const refusal = (...settings: readonly [string, string]) =>
+        Effect.map(Effect.flip(endpoint(...settings)), ({ message }) => message)
+      assert.strictEqual(
+        yield* refusal('transport = "udp"', 'transport = "TCP"'),
+        'a.toml: client.transport: "udp" is not a transport; write "auto", "quic" or "tcp"\n' +
+          'a.toml: client.sources.a.transport: "TCP" is not a transport; write "auto", "quic" or "tcp"'
+      )
+      assert.strictEqual(
+        yield* refusal('transport = "quic"', 'transport = "tcp"'),
+        'a.toml: client.sources.a.transport: "tcp" is more than the client has with client.transport = "quic"; change one of them'
+      )
+    }).pipe(noEnvironment)
+  )
+})

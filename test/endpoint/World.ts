@@ -4,6 +4,7 @@ import { type AddressInfo, connect, createServer, type Socket } from "node:net"
 import { Cause, Context, Data, Duration, Effect, Exit, Fiber, Layer, Logger, Redacted, References, Scope } from "effect"
 import { makeAuthority } from "../../src/certs/Authority.ts"
 import { ControlServer } from "../../src/directory/server/ControlServer.ts"
+import type { TransportChoice } from "../../src/domain/Carrier.ts"
 import type { Encryption } from "../../src/domain/Encryption.ts"
 import type { EndpointName } from "../../src/domain/EndpointName.ts"
 import type { Route } from "../../src/domain/Route.ts"
@@ -36,6 +37,7 @@ export interface Endpoints {
   readonly taken?: number
   readonly dialTimeout?: Duration.Duration
   readonly route?: Route
+  readonly transport?: TransportChoice
   readonly relayEncryptions?: ReadonlyArray<Encryption>
 }
 
@@ -121,7 +123,7 @@ export const makeWorld = Effect.fnUntraced(function* (
     })
     const option = (port: number): ClientEndpoint => ({
       route: endpoints.route ?? "any",
-      transport: "auto",
+      transport: endpoints.transport ?? "auto",
       address: { host: "127.0.0.1", port },
       dialTimeout: endpoints.dialTimeout,
       relayEncryptions: endpoints.relayEncryptions ?? ["tls", "dhxcp"]
