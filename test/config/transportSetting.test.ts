@@ -1,15 +1,26 @@
 import { assert, describe, it } from "@effect/vitest"
 import { ConfigProvider, Effect, Result } from "effect"
 import { clientConfig } from "../../src/config/ClientConfig.ts"
+import type { ConfigError } from "../../src/config/ConfigError.ts"
+import type { ConfigSource } from "../../src/config/ConfigTables.ts"
 import { controlConfig } from "../../src/config/ControlConfig.ts"
 import { parseFile } from "../../src/config/loadFiles.ts"
 import { relayConfig } from "../../src/config/RelayConfig.ts"
 import { serverConfig } from "../../src/config/ServerConfig.ts"
+import type { TransportChoice } from "../../src/domain/Carrier.ts"
 
 const INGRESS = 'cert-file = "c"\nkey-file = "k"\n'
 
+interface RoleCase {
+  readonly role: string
+  readonly config: (
+    sources: ReadonlyArray<ConfigSource>
+  ) => Effect.Effect<{ readonly transport: TransportChoice }, ConfigError>
+  readonly rest: string
+}
+
 /** Each role with what else it needs. */
-const roles = [
+const roles: ReadonlyArray<RoleCase> = [
   { role: "client", config: clientConfig, rest: "" },
   { role: "server", config: serverConfig, rest: `[[server.ingress]]\n${INGRESS}` },
   {
@@ -18,7 +29,7 @@ const roles = [
     rest: `[[control.clients-ingress]]\n${INGRESS}[[control.relays-ingress]]\n${INGRESS}`
   },
   { role: "relay", config: relayConfig, rest: "" }
-] as const
+]
 
 describe.each(roles)("the transport of $role", ({ role, config, rest }) => {
   const read = (settings: string) =>
