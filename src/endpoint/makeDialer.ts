@@ -176,14 +176,15 @@ const connectFailed = (endpoint: LocalEndpoint, causes: ReadonlyArray<string>) =
 /** The event of a choice: what was taken and why, and what was not. */
 const explain = (endpoint: LocalEndpoint, { order, reason }: Choice<OpenPath>) => {
   const [path, ...others] = order
-  const told = ({ address, direction, state, roundTripMillis }: OpenPath) =>
-    `${address} ${direction} ${state === "Suspect" ? "suspect " : ""}${rounded(roundTripMillis)}ms`
+  const told = ({ address, direction, carrier, state, roundTripMillis }: OpenPath) =>
+    `${address} ${direction} ${carrier} ${state === "Suspect" ? "suspect " : ""}${rounded(roundTripMillis)}ms`
   return {
     endpoint: endpoint.name,
     peer: path!.peerId,
     path: path!.id,
     address: path!.address,
     direction: path!.direction,
+    carrier: path!.carrier,
     rttMillis: rounded(path!.roundTripMillis),
     reason,
     ...(others.length > 0 && { refused: others.map(told).join(", ") })
