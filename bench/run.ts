@@ -11,6 +11,7 @@ import {
   role,
   type Subject,
   says,
+  startBareTunnel,
   startProxy,
   startTunnel,
   startTunnelOverLink
@@ -71,7 +72,7 @@ const idleRow = async ({ name, port, processes }: Subject) => {
 const median = (values: ReadonlyArray<number>) => [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)]!
 
 const table = (): string => {
-  const subjects = ["plain proxy", "bare loop", "tunnel", "tunnel over the bad link", ...RELAYED]
+  const subjects = ["plain proxy", "bare HTTP/2", "bare loop", "tunnel", "tunnel over the bad link", ...RELAYED]
   const cell = (value: number | undefined) =>
     value === undefined ? "–" : value >= 100 ? Math.round(value).toLocaleString("en") : value.toFixed(1)
   const lines = Object.entries(results).map(([row, values]) => {
@@ -86,14 +87,17 @@ const table = (): string => {
 const main = async () => {
   const service = await portOf(role("service"))
   const proxy = await startProxy(service)
+  const bareTunnel = await startBareTunnel(service)
   const tunnel = await startTunnel(service)
   const lossy = await startTunnelOverLink(service)
   const relayed = await Promise.all(SCHEMES.map((scheme) => startTunnel(service, scheme)))
   for (let round = 0; round < ROUNDS; round++) {
     await bulkRows(proxy)
     await bareLoop()
+    await bulkRows(bareTunnel)
     await bulkRows(tunnel)
     await smallRows(proxy)
+    await smallRows(bareTunnel)
     await smallRows(tunnel)
     note("bulk down, 1 connection, Mbit/s", lossy.name, await bulk(lossy.port, "down", 1, LOSSY_BYTES))
     for (const subject of relayed) {
@@ -102,6 +106,7 @@ const main = async () => {
     }
   }
   await idleRow(proxy)
+  await idleRow(bareTunnel)
   await idleRow(tunnel)
   for (const subject of relayed) await idleRow(subject)
 

@@ -65,7 +65,8 @@ describe("architecture", () => {
   it("the byte path is free of Effect", () => {
     const offences = imports.filter(
       ({ file, specifier }) =>
-        specifier === "effect" && (file.startsWith("internal/splice") || /quic\/internal\/Quic/.test(file))
+        specifier === "effect" &&
+        (file.startsWith("internal/splice") || /quic\/internal\/Quic|tcp\/internal\//.test(file))
     )
     assert.deepEqual(offences, [])
   })

@@ -220,6 +220,16 @@ describe("strangers over TCP", () => {
       assert.isBelow(connection.traffic().bytesReceived, 5 * MIB)
     }))
 
+  test("a server that resets the streams it is offered gets no new ones", ({ endpoint, listener }) =>
+    Effect.gen(function* () {
+      const socket = yield* stranger(endpoint.address)
+      socket.write(Buffer.concat([Buffer.from(LISTENER_OPENS), SETTINGS, CONFIRMATION]))
+      const connection = yield* listener.accept
+      // RST_STREAM of stream 3, the first one after the control stream.
+      socket.write(Buffer.from("00000403000000000300000008", "hex"))
+      assert.match((yield* connection.closed).message, /a spare stream was reset/)
+    }))
+
   test("an origin for a name that is none harms nothing", ({ endpoint }) =>
     Effect.gen(function* () {
       const socket = yield* stranger(endpoint.address, "a b")

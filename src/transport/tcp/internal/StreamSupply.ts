@@ -26,7 +26,7 @@ export class StreamSupply {
     this.refill()
   }
 
-  /** The server has taken one, or it is lost. */
+  /** The server has taken one. */
   taken(): void {
     this.#spare--
     this.refill()

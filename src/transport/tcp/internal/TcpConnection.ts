@@ -244,6 +244,10 @@ export class TcpConnection implements StreamOwner {
 
   /** Regular upkeep: asks for a sign of life when nothing else came, and gives up when none came for long. */
   tick(millis: number): void {
+    if (this.failing) {
+      this.#failed({ name: "", code: "ERR_HTTP2", message: "HTTP/2 gave up" })
+      return
+    }
     const { bytesReceived, bytesSent, bytesWaiting } = this
     // On a slow way up, answers come late behind what is sent; but nothing more goes out while nothing is confirmed.
     const taken = this.#blocked && bytesSent !== this.#bytesTaken
@@ -321,7 +325,8 @@ export class TcpConnection implements StreamOwner {
     if (this.#client === undefined || this.state !== "open" || this.failing) return false
     if (this.#supply.spare >= this.streamsLeft + MAX_SPARE_STREAMS) return false
     const carrier: ClientHttp2Stream = this.#client.request(SPARE)
-    const lost = () => this.#supply.taken()
+    // No server of ours does that, and for one that does there would be no end of new ones.
+    const lost = () => this.#violated("a spare stream was reset")
     carrier.on("error", ignore).once("close", lost)
     carrier.once("response", () => {
       carrier.off("close", lost)
@@ -338,9 +343,7 @@ export class TcpConnection implements StreamOwner {
       carrier,
       stopped: (number, code) => this.#byNumber.get(number)?.deliverStop(code),
       wanted: (streams) => this.#supply.want(streams),
-      failed: () => {
-        if (!this.failing) this.#violated("the control stream ended")
-      }
+      failed: () => this.#violated("the control stream ended")
     })
     if (this.#wanted > 0) this.#control.want(this.#wanted)
     this.#wanted = 0
@@ -388,8 +391,8 @@ export class TcpConnection implements StreamOwner {
   }
 
   #violated(detail: string): void {
-    if (this.state === "ended") return
-    if (!this.failing) this.#session.goaway(constants.NGHTTP2_PROTOCOL_ERROR)
+    if (this.state === "ended" || this.failing) return
+    this.#session.goaway(constants.NGHTTP2_PROTOCOL_ERROR)
     this.#end(new Closed({ by: "local", code: constants.NGHTTP2_PROTOCOL_ERROR, application: false, text: detail }))
   }
 
