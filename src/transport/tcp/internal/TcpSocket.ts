@@ -53,6 +53,7 @@ export class TcpSocket implements ConnectionHost {
   /** Sockets of connections that are over. */
   readonly #leaving = new Map<Socket, Watched>()
   #ticker: NodeJS.Timeout | undefined
+  #closed = false
 
   private constructor(server: Server, idleTimeoutMillis: number) {
     const { address, port } = server.address() as { address: string; port: number }
@@ -105,7 +106,10 @@ export class TcpSocket implements ConnectionHost {
       // The session writes past the socket, so this write must be over.
       socket.write(Buffer.of(opener === "dialer" ? DIALER_OPENS : LISTENER_OPENS), () => {
         const begun = this.#begin(socket, opener === "dialer" ? "client" : "server", credit)
-        if (begun === undefined) return
+        if (begun === undefined) {
+          socket.destroy()
+          return
+        }
         connection = begun
         socket.off("close", closed)
         begun.opened = () => opened(begun)
@@ -126,6 +130,7 @@ export class TcpSocket implements ConnectionHost {
 
   /** Closes everything, and gives the farewells a moment to be read. */
   async close(): Promise<void> {
+    this.#closed = true
     this.#listening = undefined
     const closed = new Promise((resolve) => this.#server.close(resolve))
     for (const { socket } of this.#newcomers.values()) socket.destroy()
@@ -178,7 +183,7 @@ export class TcpSocket implements ConnectionHost {
   }
 
   #begin(socket: TLSSocket, part: "client" | "server", credit: Credit): TcpConnection | undefined {
-    if (socket.destroyed) return undefined
+    if (socket.destroyed || this.#closed) return undefined
     const idleTimeoutMillis = this.#idleTimeoutMillis
     const connection = new TcpConnection({ host: this, socket, part, credit, idleTimeoutMillis })
     this.#connections.add(connection)
