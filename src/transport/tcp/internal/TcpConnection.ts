@@ -47,6 +47,8 @@ export interface ConnectionOptions {
   readonly host: ConnectionHost
   /** After its TLS handshake. */
   readonly socket: TLSSocket
+  /** As it was shown in the handshake (DER): older versions of Node do not tell it for ever. */
+  readonly peerCertificate: Uint8Array | undefined
   /** Which part this end has in HTTP/2, whoever dialed. */
   readonly part: "client" | "server"
   readonly credit: Credit
@@ -103,12 +105,12 @@ export class TcpConnection implements StreamOwner {
   #blocked = false
   #bytesTaken = 0
 
-  constructor({ host, socket, part, credit, idleTimeoutMillis }: ConnectionOptions) {
+  constructor({ host, socket, peerCertificate, part, credit, idleTimeoutMillis }: ConnectionOptions) {
     this.#host = host
     this.socket = socket
     this.credit = credit
     this.protocol = socket.alpnProtocol || ""
-    this.peerCertificate = socket.getPeerX509Certificate()?.raw
+    this.peerCertificate = peerCertificate
     this.local = addressOf(socket.localAddress, socket.localPort)
     this.remote = addressOf(socket.remoteAddress, socket.remotePort)
     this.#idleTimeoutMillis = idleTimeoutMillis

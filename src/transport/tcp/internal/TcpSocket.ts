@@ -18,7 +18,7 @@ import {
   MAX_HALF_OPEN,
   MAX_TICK_MILLIS
 } from "./limits.ts"
-import { type ConnectionHost, type EndReason, TcpConnection } from "./TcpConnection.ts"
+import { type ConnectionHost, type ConnectionOptions, type EndReason, TcpConnection } from "./TcpConnection.ts"
 
 /** The first byte of a dialer. */
 const DIALER_OPENS = 0x44
@@ -103,9 +103,11 @@ export class TcpSocket implements ConnectionHost {
         socket.destroy()
         return
       }
+      const peerCertificate = socket.getPeerX509Certificate()?.raw
+      const part = opener === "dialer" ? "client" : "server"
       // The session writes past the socket, so this write must be over.
       socket.write(Buffer.of(opener === "dialer" ? DIALER_OPENS : LISTENER_OPENS), () => {
-        const begun = this.#begin(socket, opener === "dialer" ? "client" : "server", credit)
+        const begun = this.#begin({ socket, peerCertificate, part, credit })
         if (begun === undefined) {
           socket.destroy()
           return
@@ -147,12 +149,13 @@ export class TcpSocket implements ConnectionHost {
   #secured(socket: TLSSocket, { credit, opened }: Newcomers): void {
     socket.on("error", ignore)
     const key = keyOf(socket)
+    const peerCertificate = socket.getPeerX509Certificate()?.raw
     const first = () => {
       const byte: Buffer | null = socket.read(1)
       if (byte === null) return
       socket.off("readable", first)
       const part = byte[0] === DIALER_OPENS ? "server" : byte[0] === LISTENER_OPENS ? "client" : undefined
-      const connection = part && this.#begin(socket, part, credit)
+      const connection = part && this.#begin({ socket, peerCertificate, part, credit })
       if (connection === undefined) {
         socket.destroy()
         return
@@ -182,10 +185,9 @@ export class TcpSocket implements ConnectionHost {
     newcomers.tls.emit("connection", socket)
   }
 
-  #begin(socket: TLSSocket, part: "client" | "server", credit: Credit): TcpConnection | undefined {
-    if (socket.destroyed || this.#closed) return undefined
-    const idleTimeoutMillis = this.#idleTimeoutMillis
-    const connection = new TcpConnection({ host: this, socket, part, credit, idleTimeoutMillis })
+  #begin(options: Omit<ConnectionOptions, "host" | "idleTimeoutMillis">): TcpConnection | undefined {
+    if (options.socket.destroyed || this.#closed) return undefined
+    const connection = new TcpConnection({ ...options, host: this, idleTimeoutMillis: this.#idleTimeoutMillis })
     this.#connections.add(connection)
     this.#startTicker()
     return connection
