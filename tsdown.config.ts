@@ -10,7 +10,7 @@ export default defineConfig([
     format: "esm",
     platform: "node",
     fixedExtension: false,
-    target: "node22",
+    target: "node24",
     deps: { alwaysBundle: (id) => !isNative(id) && !id.startsWith("node:") },
     minify: true,
     dts: false
@@ -21,7 +21,7 @@ export default defineConfig([
     format: "esm",
     platform: "node",
     fixedExtension: false,
-    target: "node22",
+    target: "node24",
     dts: true,
     clean: false
   }

@@ -1,8 +1,8 @@
 #!/usr/bin/env node
-const [major = 0, minor = 0] = process.versions.node.split(".").map(Number)
+const major = Number(process.versions.node.split(".")[0])
 
-if (major < 22 || (major === 22 && minor < 19)) {
-  process.stderr.write(`connet needs Node.js 22.19 or later, this is ${process.version}\n`)
+if (major < 24) {
+  process.stderr.write(`connet needs Node.js 24 or later, this is ${process.version}\n`)
   process.exitCode = 1
 } else {
   // Compiled once, kept in the temporary folder: a third less time until the next start is ready.
