@@ -4,6 +4,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { createServer } from "node:net"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
+import { setTimeout } from "node:timers/promises"
 import { Effect, Redacted } from "effect"
 import { makeAuthority } from "../src/certs/Authority.ts"
 
@@ -28,8 +29,10 @@ export const cleanUp = async (): Promise<void> => {
   rmSync(folder, { recursive: true, force: true })
 }
 
+const COLLECT = ["--expose-gc", "--import", join(HERE, "roles", "collect.ts")]
+
 export const start = (args: ReadonlyArray<string>): ChildProcess => {
-  const child = spawn(process.execPath, args, { stdio: ["ignore", "pipe", "pipe"], cwd: folder })
+  const child = spawn(process.execPath, [...COLLECT, ...args], { stdio: ["ignore", "pipe", "pipe"], cwd: folder })
   children.add(child)
   child.once("exit", () => children.delete(child))
   return child
@@ -100,25 +103,41 @@ const control = async () => {
   return { port, rootFile, file, process: server }
 }
 
-/** Server, destination and source: the command line as users run it. `relayed`: through the server's relay, with this. */
-export const startTunnel = async (service: number, relayed?: "none" | "tls" | "dhxcp"): Promise<Subject> => {
+/** The smallest tunnel over HTTP/2: two processes. */
+export const startBareTunnel = async (service: number): Promise<Subject> => {
+  const destination = role("bareTunnel", "destination", String(service))
+  const source = role("bareTunnel", "source", String(await portOf(destination)))
+  return { name: "bare HTTP/2", port: await portOf(source), processes: [destination, source] }
+}
+
+export interface TunnelOptions {
+  readonly transport: "auto" | "quic" | "tcp"
+  /** Through the server's relay, encrypted like this. */
+  readonly relayed?: "none" | "tls" | "dhxcp"
+}
+
+/** Server, destination and source: the command line as users run it. */
+export const startTunnel = async (name: string, service: number, options: TunnelOptions): Promise<Subject> => {
+  const { transport, relayed } = options
   const { port: server, rootFile, file, process } = await control()
   const port = await freePort()
   const way = relayed === undefined ? 'route = "direct"' : `route = "relay"\nrelay-encryptions = ["${relayed}"]`
   const client = (endpoint: string) =>
     file(
       `client-${server}-${endpoint.length}.toml`,
-      `[client]\ntoken = "bench"\nserver-addr = "127.0.0.1:${server}"\nserver-cas-file = "${rootFile}"\ndirect-addr = "127.0.0.1:0"\n${endpoint}\n${way}\n`
+      `[client]\ntoken = "bench"\nserver-addr = "127.0.0.1:${server}"\nserver-cas-file = "${rootFile}"\ndirect-addr = "127.0.0.1:0"\n` +
+        `transport = "${transport}"\n${endpoint}\n${way}\n`
     )
   const run = (endpoint: string) => start([BIN, "--config", client(endpoint)])
   const destination = run(`[client.destinations.bench]\nurl = "tcp://127.0.0.1:${service}"`)
   const source = run(`[client.sources.bench]\nurl = "tcp://127.0.0.1:${port}"`)
   if (relayed === undefined) {
-    await says(source, /path\.open/)
-    return { name: "tunnel", port, processes: [destination, source] }
+    // With the choice, both are open at first, and TCP is taken from then on.
+    await says(source, transport === "quic" ? /path\.open.*carrier=quic/ : /path\.open.*carrier=tcp/)
+    return { name, port, processes: [destination, source] }
   }
   await Promise.all([says(source, /relay\.online/), says(destination, /relay\.online/)])
-  return { name: `relay, ${relayed}`, port, processes: [destination, source, process] }
+  return { name, port, processes: [destination, source, process] }
 }
 
 /** The same two clients with a bad link between them. */
@@ -140,8 +159,21 @@ export const cpuSeconds = (processes: ReadonlyArray<ChildProcess>): number =>
     return sum + (Number(fields[11]) + Number(fields[12])) / CLOCK_TICKS
   }, 0)
 
-/** Resident memory of the processes, in bytes. */
-export const residentBytes = (processes: ReadonlyArray<ChildProcess>): number =>
+const SETTLED_BYTES = 512 * 1024
+const LOOK_EVERY_MILLIS = 300
+
+/** Resident memory of the processes in bytes, without garbage, once it does not change any more. */
+export const settledBytes = async (processes: ReadonlyArray<ChildProcess>): Promise<number> => {
+  for (let last = 0; ; ) {
+    for (const child of processes) child.kill("SIGUSR2")
+    await setTimeout(LOOK_EVERY_MILLIS)
+    const now = residentBytes(processes)
+    if (Math.abs(now - last) < SETTLED_BYTES) return now
+    last = now
+  }
+}
+
+const residentBytes = (processes: ReadonlyArray<ChildProcess>): number =>
   processes.reduce((sum, { pid }) => {
     const status = readFileSync(`/proc/${pid}/status`, "utf8")
     return sum + 1024 * Number(/VmRSS:\s+(\d+)/.exec(status)![1])

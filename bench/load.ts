@@ -103,3 +103,36 @@ export const idle = async (port: number, count: number): Promise<ReadonlyArray<S
   )
   return sockets
 }
+
+const REQUEST = "GET / HTTP/1.1\r\nHost: bench\r\n\r\n"
+const HTTP_CLIENTS = 32
+
+/** HTTP requests a second: 32 clients that keep their connection, one small request after the other. */
+export const httpRequests = async (port: number, millis: number) => {
+  const began = performance.now()
+  const until = began + millis
+  let answered = 0
+  const client = () =>
+    new Promise<void>((resolve) => {
+      const socket = connect({ port, host: "127.0.0.1", noDelay: true })
+      socket.on("error", (error) => {
+        throw error
+      })
+      let text = ""
+      socket.on("data", (bytes: Buffer) => {
+        text += bytes.toString("latin1")
+        // All answers of the service end so, and nothing else of them does.
+        if (!text.endsWith("\r\n\r\nhello")) return
+        text = ""
+        answered++
+        if (performance.now() < until) socket.write(REQUEST)
+        else {
+          socket.destroy()
+          resolve()
+        }
+      })
+      socket.write(REQUEST)
+    })
+  await Promise.all(Array.from({ length: HTTP_CLIENTS }, client))
+  return (answered * 1000) / (performance.now() - began)
+}

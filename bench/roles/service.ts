@@ -1,7 +1,14 @@
-/** The service behind every subject: `service.ts [port]`. `echo`, `download N` (bytes), `upload N`. Prints its port. */
+/**
+ * The service behind every subject: `service.ts [port]`. `echo`, `download N` (bytes), `upload N`, or HTTP, which says hello.
+ * Prints its port.
+ */
+import { createServer as createHttpServer } from "node:http"
 import { type AddressInfo, createServer, type Socket } from "node:net"
 
 const CHUNK = Buffer.alloc(64 * 1024, 7)
+const GET = Buffer.from("GET ")
+
+const http = createHttpServer((_request, response) => response.end("hello"))
 
 const download = (socket: Socket, size: number) => {
   let left = size
@@ -28,6 +35,11 @@ const server = createServer({ allowHalfOpen: true, noDelay: true }, (socket) => 
     const end = first.indexOf("\n")
     if (end < 0) return
     socket.off("data", onHead)
+    if (first.subarray(0, 4).equals(GET)) {
+      socket.unshift(first)
+      http.emit("connection", socket)
+      return
+    }
     const [command, argument] = first.toString("latin1", 0, end).split(" ")
     const rest = first.subarray(end + 1)
     const size = Number(argument)
