@@ -3,14 +3,16 @@
  * path that is silent is told apart from a service that is slow by asking the path itself for a sign of life.
  */
 import type { Duplex } from "node:stream"
-import { Clock, Duration, Effect, Exit, Option, Scope, Stream, SubscriptionRef } from "effect"
+import { Clock, Duration, Effect, Exit, Option, Stream, SubscriptionRef } from "effect"
+import { after, raceLater } from "../internal/raceLater.ts"
 import type { OpenPath } from "../peer/OpenPath.ts"
 import { type Choice, choose } from "../peer/Paths.ts"
 import { ConnectFailed, PeerError, PeerUnreachable } from "../peer/PeerError.ts"
 import type { LocalEndpoint } from "../peer/Peers.ts"
 import { probeDeadline } from "../peer/RemotePeerActor.ts"
-import { connectRequest, connectResponse } from "../protocol/Connect.ts"
-import { receive, send } from "../protocol/MessageStream.ts"
+import { connectRequest, connectResponse, DIRECT_REQUEST } from "../protocol/Connect.ts"
+import { receive, write } from "../protocol/MessageStream.ts"
+import type { TransportStream } from "../transport/Transport.ts"
 
 export interface Connected {
   /** User bytes, both ways. Destroyed with the Scope, if it is not over by then. */
@@ -53,27 +55,37 @@ export const makeDialer = (endpoint: LocalEndpoint, dialTimeout: Duration.Durati
     return Option.getOrThrow(later)
   })
 
+  const converse = Effect.fnUntraced(function* (path: OpenPath, stream: TransportStream) {
+    const { messages, destinationKey } = path
+    // A direct link is encrypted itself.
+    const offer = destinationKey === undefined ? undefined : yield* endpoint.encryption.offer
+    const wish =
+      offer === undefined || destinationKey === undefined
+        ? DIRECT_REQUEST
+        : { ...DIRECT_REQUEST, ...offer.request, destinationKey }
+    write(stream, connectRequest, wish, messages)
+    const answer = yield* receive(stream, connectResponse, messages)
+    if (answer._tag === "Connected") {
+      return offer === undefined
+        ? { stream, encryption: undefined }
+        : { stream: yield* offer.secure(stream, answer), encryption: answer.encryption }
+    }
+    const message =
+      answer._tag === "Refused" ? `${answer.message} (code ${answer.code})` : "the answer is not a connect answer"
+    return yield* Effect.fail<NotTaken>({ _tag: "NotTaken", message })
+  })
+
+  /** A stream in the caller's Scope, or nothing left of it. */
   const ask = (path: OpenPath) =>
-    Effect.gen(function* () {
-      const { messages, destinationKey } = path
-      const stream = yield* Effect.acquireRelease(path.open, (stream) => Effect.sync(() => stream.destroy()), {
-        interruptible: true
+    Effect.uninterruptibleMask((restore) =>
+      Effect.gen(function* () {
+        const stream = yield* restore(path.open)
+        const destroyed = Effect.sync(() => stream.destroy())
+        const exit = yield* Effect.exit(restore(converse(path, stream)))
+        yield* Exit.isSuccess(exit) ? Effect.addFinalizer(() => destroyed) : destroyed
+        return yield* exit
       })
-      // A direct link is encrypted itself.
-      const offer = destinationKey === undefined ? undefined : yield* endpoint.encryption.offer
-      const wish =
-        offer === undefined || destinationKey === undefined ? { encryptions: [] } : { ...offer.request, destinationKey }
-      yield* send(stream, connectRequest, { _tag: "Connect", ...wish }, messages)
-      const answer = yield* receive(stream, connectResponse, messages)
-      if (answer._tag === "Connected") {
-        return offer === undefined
-          ? { stream, encryption: undefined }
-          : { stream: yield* offer.secure(stream, answer), encryption: answer.encryption }
-      }
-      const message =
-        answer._tag === "Refused" ? `${answer.message} (code ${answer.code})` : "the answer is not a connect answer"
-      return yield* Effect.fail<NotTaken>({ _tag: "NotTaken", message })
-    }).pipe(
+    ).pipe(
       // A stream that fails says something of the service only while its connection lives.
       Effect.mapError((error): Silent | NotTaken =>
         error._tag === "NotTaken" || path.connection.ended() === undefined
@@ -97,25 +109,11 @@ export const makeDialer = (endpoint: LocalEndpoint, dialTimeout: Duration.Durati
         ? silence
         : undefined
     ).pipe(Effect.flatMap(Effect.fail))
-    return Effect.sleep(GRACE_MILLIS + 2 * path.roundTripMillis).pipe(
-      Effect.andThen(Effect.raceFirst(unanswered, overtaken))
-    )
+    return Effect.raceFirst(unanswered, overtaken)
   }
 
-  /** One path: a stream in the caller's Scope, or nothing left of the try. */
   const attempt = (path: OpenPath, tried: ReadonlyMap<number, unknown>) =>
-    Effect.uninterruptibleMask((restore) =>
-      Effect.gen(function* () {
-        const scope = yield* Scope.fork(yield* Effect.scope)
-        const exit = yield* Effect.raceFirst(ask(path), giveUp(path, tried)).pipe(
-          Effect.provideService(Scope.Scope, scope),
-          restore,
-          Effect.exit
-        )
-        if (Exit.isFailure(exit)) yield* Scope.close(scope, exit)
-        return yield* exit
-      })
-    )
+    raceLater(ask(path), after(GRACE_MILLIS + 2 * path.roundTripMillis, giveUp(path, tried)))
 
   return Effect.gen(function* () {
     const startedAt = yield* Clock.currentTimeMillis
@@ -148,20 +146,13 @@ export const makeDialer = (endpoint: LocalEndpoint, dialTimeout: Duration.Durati
         if (refused && !untried) return yield* connectFailed(endpoint, causes)
       }
     })
-    return yield* search.pipe(
-      Effect.timeoutOrElse({
-        duration: dialTimeout,
-        orElse: () =>
-          Effect.gen(function* () {
-            if (causes.length > 0) return yield* connectFailed(endpoint, causes)
-            const peers = (yield* SubscriptionRef.get(endpoint.peers))?.length ?? 0
-            const afterMillis = (yield* Clock.currentTimeMillis) - startedAt
-            return yield* new PeerError({
-              reason: new PeerUnreachable({ endpoint: endpoint.name, peers, afterMillis })
-            })
-          })
-      })
-    )
+    const tooLate = Effect.gen(function* () {
+      if (causes.length > 0) return yield* connectFailed(endpoint, causes)
+      const peers = (yield* SubscriptionRef.get(endpoint.peers))?.length ?? 0
+      const afterMillis = (yield* Clock.currentTimeMillis) - startedAt
+      return yield* new PeerError({ reason: new PeerUnreachable({ endpoint: endpoint.name, peers, afterMillis }) })
+    })
+    return yield* raceLater(search, after(Duration.toMillis(dialTimeout), tooLate))
   })
 }
 

@@ -28,18 +28,23 @@ const formatIssue = SchemaIssue.makeFormatterStandardSchemaV1()
  * @param schema the checked value
  * @param read what of the message is to be checked
  * @param write the message of a value
+ * @param usual the value that nearly all messages of this type have on the busiest way: it is known by its bytes
  */
 export const makeCodec = <Desc extends DescMessage, S extends Schema.Codec<unknown, unknown>>(
   message: Desc,
   schema: S,
   read: (message: MessageShape<Desc>) => unknown,
-  write: (value: S["Type"]) => MessageInitShape<Desc>
+  write: (value: S["Type"]) => MessageInitShape<Desc>,
+  usual?: S["Type"]
 ): Codec<S["Type"]> => {
   const check = Schema.decodeUnknownResult(schema)
+  const bytesOf = (value: S["Type"]) => toBinary(message, create(message, write(value)))
+  const usualBytes = usual === undefined ? undefined : bytesOf(usual)
   return {
     type: message.typeName,
-    encode: (value) => toBinary(message, create(message, write(value))),
+    encode: (value) => (usualBytes !== undefined && value === usual ? usualBytes : bytesOf(value)),
     decode: (bytes) => {
+      if (usualBytes !== undefined && Buffer.compare(bytes, usualBytes) === 0) return Result.succeed(usual)
       let decoded: MessageShape<Desc>
       try {
         decoded = fromBinary(message, bytes, { readUnknownFields: false })

@@ -43,6 +43,9 @@ const readTls = (tls: TLSConfiguration | undefined) => (tls ? { tls: { clientNam
 const readDhxcp = (dh: ECDHConfiguration | undefined) =>
   dh ? { dhxcp: { clientName: dh.clientName, keyTime: dh.keyTime, signature: dh.signature } } : {}
 
+/** On a direct link, which is encrypted itself. */
+export const DIRECT_REQUEST: Extract<ConnectRequest, { _tag: "Connect" }> = { _tag: "Connect", encryptions: [] }
+
 /** A connect request as bytes. */
 export const connectRequest = makeCodec(
   RequestSchema,
@@ -67,7 +70,8 @@ export const connectRequest = makeCodec(
             ...(value.dhxcp && { sourceDhX25519: value.dhxcp }),
             ...(value.destinationKey !== undefined && { destinationKey: value.destinationKey })
           }
-        }
+        },
+  DIRECT_REQUEST
 )
 
 /** The answer to it, after which a `Connected` stream carries the bytes of the user. */
@@ -82,6 +86,13 @@ export const ConnectResponse = Schema.Union([
   })
 ])
 export type ConnectResponse = typeof ConnectResponse.Type
+
+/** The stream carries the bytes of the user as they are. */
+export const PLAIN_ANSWER: Extract<ConnectResponse, { _tag: "Connected" }> = {
+  _tag: "Connected",
+  proxy: "none",
+  encryption: "none"
+}
 
 /** The answer as bytes. */
 export const connectResponse = makeCodec(
@@ -109,5 +120,6 @@ export const connectResponse = makeCodec(
         ...(value.dhxcp && { destinationDhX25519: value.dhxcp })
       }
     }
-  }
+  },
+  PLAIN_ANSWER
 )

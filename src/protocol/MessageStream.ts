@@ -4,11 +4,18 @@
  * may read the stream.
  */
 import type { Readable, Writable } from "node:stream"
-import { Duration, Effect, type Result } from "effect"
+import { Duration, Effect, Result } from "effect"
 import type { FrameWidth } from "./Alpn.ts"
 import type { Codec } from "./Codec.ts"
 import { decodeLength, encodeFrame } from "./Frame.ts"
-import { AnswerTimedOut, FrameTruncated, ProtocolError, StreamEnded, StreamFailed } from "./ProtocolError.ts"
+import {
+  AnswerTimedOut,
+  FrameTruncated,
+  ProtocolError,
+  type ProtocolReason,
+  StreamEnded,
+  StreamFailed
+} from "./ProtocolError.ts"
 
 /** How messages go on the streams of one connection. */
 export interface MessageOptions {
@@ -46,23 +53,21 @@ export const sendFrame = (
     return Effect.sync(() => stream.off("close", onClose))
   })
 
+/** The same for whoever reads next: it does not wait, and what goes wrong is told by what is read. */
+export const write = <A>(stream: Writable, codec: Codec<A>, value: A, { width }: MessageOptions): void => {
+  stream.write(encodeFrame(codec.encode(value), width))
+}
+
 /** Reads the next message. */
-export const receive = Effect.fnUntraced(function* <A>(stream: Readable, codec: Codec<A>, options: MessageOptions) {
-  return yield* decode(codec, yield* receiveFrame(stream, options))
-})
+export const receive = <A>(stream: Readable, codec: Codec<A>, options: MessageOptions) =>
+  receiving(stream, options, codec.decode)
 
 /** What the bytes of a message mean. */
-export const decode = <A>(codec: Codec<A>, message: Uint8Array) =>
-  Effect.fromResult(codec.decode(message) as Result.Result<A, ProtocolError>)
+export const decode = <A>(codec: Codec<A>, message: Uint8Array) => Effect.fromResult(codec.decode(message))
 
 /** Reads the bytes of the next message, whatever they mean. */
-export const receiveFrame = Effect.fnUntraced(function* (stream: Readable, { width, limit }: MessageOptions) {
-  const prefix = yield* take(stream, width, new StreamEnded())
-  const length = yield* Effect.fromResult(decodeLength(prefix, limit)).pipe(
-    Effect.mapError((reason) => new ProtocolError({ reason }))
-  )
-  return length === 0 ? Buffer.alloc(0) : yield* take(stream, length, new FrameTruncated())
-})
+export const receiveFrame = (stream: Readable, options: MessageOptions) =>
+  receiving<Buffer>(stream, options, Result.succeed)
 
 /** Reads the next message within a time. */
 export const receiveWithin = <A>(stream: Readable, codec: Codec<A>, options: MessageOptions, within: Duration.Input) =>
@@ -83,29 +88,42 @@ const before = <A>(within: Duration.Input, reading: Effect.Effect<A, ProtocolErr
     })
   )
 
-/** Takes exactly `length` bytes. `atEnd`: what it means when the stream ends before the first of them. */
-const take = (stream: Readable, length: number, atEnd: StreamEnded | FrameTruncated) =>
-  Effect.callback<Buffer, ProtocolError>((resume) => {
-    const parts: Array<Buffer> = []
+/** Takes exactly the bytes of one frame. A single callback, because it is what every stream begins with. */
+const receiving = <A>(
+  stream: Readable,
+  { width, limit }: MessageOptions,
+  meaning: (message: Buffer) => Result.Result<A, ProtocolError>
+) =>
+  Effect.callback<A, ProtocolError>((resume) => {
+    let prefixed = false
+    let length: number = width
     let missing = length
-    const finish = (result: Effect.Effect<Buffer, ProtocolError>) => {
+    let parts: Array<Buffer> = []
+    const finish = (result: Result.Result<A, ProtocolError>) => {
       stop()
-      resume(result)
+      resume(Effect.fromResult(result))
     }
+    const refuse = (reason: ProtocolReason) => finish(Result.fail(new ProtocolError({ reason })))
     const onReadable = () => {
-      while (missing > 0) {
-        const part: Buffer | null = stream.read(Math.min(missing, Math.max(stream.readableLength, 1)))
-        if (part === null) return
-        parts.push(part)
-        missing -= part.length
+      while (true) {
+        while (missing > 0) {
+          const part: Buffer | null = stream.read(Math.min(missing, Math.max(stream.readableLength, 1)))
+          if (part === null) return
+          parts.push(part)
+          missing -= part.length
+        }
+        const bytes = parts.length === 1 ? parts[0]! : Buffer.concat(parts)
+        if (prefixed) return finish(meaning(bytes))
+        const announced = decodeLength(bytes, limit)
+        if (Result.isFailure(announced)) return refuse(announced.failure)
+        prefixed = true
+        length = announced.success
+        missing = length
+        parts = []
       }
-      finish(Effect.succeed(parts.length === 1 ? parts[0]! : Buffer.concat(parts)))
     }
-    const onEnd = () => {
-      const reason = missing === length ? atEnd : new FrameTruncated()
-      finish(Effect.fail(new ProtocolError({ reason })))
-    }
-    const onClose = () => finish(Effect.fail(failed(stream.errored)))
+    const onEnd = () => refuse(prefixed || missing < length ? new FrameTruncated() : new StreamEnded())
+    const onClose = () => finish(Result.fail(failed(stream.errored)))
     const stop = () => stream.off("readable", onReadable).off("end", onEnd).off("close", onClose)
     stream.on("readable", onReadable).on("end", onEnd).on("close", onClose)
     if (stream.readableEnded) onEnd()

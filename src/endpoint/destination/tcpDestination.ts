@@ -9,12 +9,14 @@ import type { EndpointName } from "../../domain/EndpointName.ts"
 import * as SocketAddress from "../../domain/SocketAddress.ts"
 import { abort } from "../../internal/abort.ts"
 import { join } from "../../internal/join.ts"
+import { after, raceLater, whenClosed } from "../../internal/raceLater.ts"
 import { connectTcp, type HostPort } from "../../internal/tcp.ts"
 import type { RelayEncryption } from "../../peer/encryption/RelayEncryption.ts"
 import type { Incoming } from "../../peer/Peers.ts"
-import { connectRequest, connectResponse } from "../../protocol/Connect.ts"
+import { connectRequest, connectResponse, PLAIN_ANSWER } from "../../protocol/Connect.ts"
 import { ErrorCode } from "../../protocol/ErrorCode.ts"
-import { receiveWithin, send } from "../../protocol/MessageStream.ts"
+import { receive, send, write } from "../../protocol/MessageStream.ts"
+import { AnswerTimedOut, ProtocolError } from "../../protocol/ProtocolError.ts"
 import type { TransportStream } from "../../transport/Transport.ts"
 import { EndpointError, ServiceUnreachable, UserGone } from "../EndpointError.ts"
 import { DEFAULT_DIAL_TIMEOUT } from "../makeDialer.ts"
@@ -25,7 +27,7 @@ export interface TcpDestinationOptions {
   readonly dialTimeout?: Duration.Duration | undefined
 }
 
-const REQUEST_DEADLINE = Duration.seconds(5)
+const REQUEST_MILLIS = 5_000
 
 /** What to do with the connections of a destination: serve the streams of each until it ends. */
 export const tcpDestination = (options: TcpDestinationOptions) => {
@@ -33,18 +35,26 @@ export const tcpDestination = (options: TcpDestinationOptions) => {
   const address = SocketAddress.format({ host: service.host || "localhost", port: service.port })
   const unreachable = (code: string) => new EndpointError({ reason: new ServiceUnreachable({ address, code }) })
 
-  const dialService = Effect.acquireRelease(
-    connectTcp(service).pipe(
-      Effect.tap((socket) => Effect.sync(() => socket.on("error", () => {}))),
-      Effect.mapError((error) => unreachable(error.code ?? error.message)),
-      Effect.timeoutOrElse({ duration: dialTimeout, orElse: () => Effect.fail(unreachable("timed out")) })
-    ),
-    (socket) => Effect.sync(() => abort(socket)),
-    { interruptible: true }
-  )
+  /** Until it has taken too long, or the source gives the stream up: then nobody waits for the service any more. */
+  const dialService = (stream: TransportStream) =>
+    Effect.acquireRelease(
+      raceLater(
+        connectTcp(service).pipe(
+          Effect.tap((socket) => Effect.sync(() => socket.on("error", () => {}))),
+          Effect.mapError((error) => unreachable(error.code ?? error.message))
+        ),
+        after(
+          Duration.toMillis(dialTimeout),
+          Effect.suspend(() => Effect.fail(unreachable("timed out")))
+        ),
+        whenClosed(stream, userGone)
+      ),
+      (socket) => Effect.sync(() => abort(socket)),
+      { interruptible: true }
+    )
 
   const serveStream = Effect.fnUntraced(function* ({ messages, encryption }: Incoming, stream: TransportStream) {
-    const request = yield* receiveWithin(stream, connectRequest, messages, REQUEST_DEADLINE)
+    const request = yield* raceLater(receive(stream, connectRequest, messages), after(REQUEST_MILLIS, unasked))
     if (request._tag === "Check") {
       yield* send(stream, connectResponse, { _tag: "Checked" }, messages)
       stream.end().resume()
@@ -55,16 +65,16 @@ export const tcpDestination = (options: TcpDestinationOptions) => {
     const secured = yield* (encryption === undefined ? unsecured : encryption.answer(request)).pipe(
       Effect.tapError((error) => refuse(ErrorCode.DestinationRelayEncryptionError, error))
     )
-    const reached = dialService.pipe(
-      Effect.tapError((error) =>
-        Effect.andThen(
-          Effect.logWarning("service.unreachable", error.message),
-          refuse(ErrorCode.DestinationDialFailed, error)
-        )
-      )
+    const socket = yield* Effect.tapError(dialService(stream), (error) =>
+      error.reason._tag === "UserGone"
+        ? Effect.void
+        : Effect.andThen(
+            Effect.logWarning("service.unreachable", error.message),
+            refuse(ErrorCode.DestinationDialFailed, error)
+          )
     )
-    const socket = yield* Effect.raceFirst(reached, gone(stream))
-    yield* send(stream, connectResponse, { _tag: "Connected", proxy: "none", ...secured.response }, messages)
+    const answer = encryption === undefined ? PLAIN_ANSWER : { ...PLAIN_ANSWER, ...secured.response }
+    write(stream, connectResponse, answer, messages)
     const plain = yield* Effect.tapError(secured.secure(stream), (error) =>
       Effect.logWarning("encryption.failed", error.message)
     )
@@ -80,30 +90,27 @@ export const tcpDestination = (options: TcpDestinationOptions) => {
         serveStream(incoming, stream).pipe(
           Effect.tapCause((cause) => Effect.logDebug("stream ended", cause)),
           Effect.ignoreCause,
-          Effect.ensuring(Effect.sync(() => leave(stream))),
-          Effect.annotateLogs({ endpoint: options.name })
+          Effect.ensuring(Effect.sync(() => leave(stream)))
         )
       )
     }
   }, Effect.scoped)
 
-  return (incoming: Incoming): Effect.Effect<void> => Effect.ignore(serveConnection(incoming))
+  return (incoming: Incoming): Effect.Effect<void> =>
+    serveConnection(incoming).pipe(Effect.ignore, Effect.annotateLogs({ endpoint: options.name }))
 }
 
 /** A direct link is encrypted itself. */
 const unsecured: ReturnType<RelayEncryption["answer"]> = Effect.succeed({
-  response: { encryption: "none" },
+  response: PLAIN_ANSWER,
   secure: (stream) => Effect.succeed(stream)
 })
 
-/** Fails when the source gives the stream up: then nobody waits for the service any more. */
-const gone = (stream: TransportStream): Effect.Effect<never, EndpointError> =>
-  Effect.callback((resume) => {
-    const closed = () => resume(Effect.fail(new EndpointError({ reason: new UserGone() })))
-    if (stream.destroyed) closed()
-    else stream.once("close", closed)
-    return Effect.sync(() => stream.off("close", closed))
-  })
+const unasked = Effect.suspend(() =>
+  Effect.fail(new ProtocolError({ reason: new AnswerTimedOut({ afterMillis: REQUEST_MILLIS }) }))
+)
+
+const userGone = Effect.suspend(() => Effect.fail(new EndpointError({ reason: new UserGone() })))
 
 /** What is left of a stream when nobody needs it: an answer may still be on its way, so it is ended, not cut. */
 const leave = (stream: TransportStream): void => {

@@ -5,6 +5,7 @@ import type { EndpointName } from "../../domain/EndpointName.ts"
 import * as SocketAddress from "../../domain/SocketAddress.ts"
 import { abort } from "../../internal/abort.ts"
 import { join } from "../../internal/join.ts"
+import { raceLater, whenClosed } from "../../internal/raceLater.ts"
 import { type HostPort, listenTcp } from "../../internal/tcp.ts"
 import type { LocalEndpoint } from "../../peer/Peers.ts"
 import { EndpointError, ListenFailed, UserGone } from "../EndpointError.ts"
@@ -22,13 +23,14 @@ const MAX_WAITING = 1_024
 /** Listens, and runs for as long as the Scope lives. The address that was bound. */
 export const tcpSource = Effect.fnUntraced(function* (endpoint: LocalEndpoint, options: TcpSourceOptions) {
   const dial = makeDialer(endpoint, options.dialTimeout)
-  const runConnection = yield* FiberSet.makeRuntime<never, void, never>()
+  const labels = { endpoint: options.name }
+  const runConnection = yield* Effect.annotateLogs(FiberSet.makeRuntime<never, void, never>(), labels)
   let waiting = 0
   let refusing = false
 
   const carry = Effect.fnUntraced(function* (socket: Socket) {
     waiting++
-    const { stream } = yield* Effect.raceFirst(dial, gone(socket)).pipe(
+    const { stream } = yield* raceLater(dial, whenClosed(socket, userGone)).pipe(
       Effect.ensuring(
         Effect.sync(() => {
           waiting--
@@ -46,7 +48,7 @@ export const tcpSource = Effect.fnUntraced(function* (endpoint: LocalEndpoint, o
     refusing = true
     runConnection(
       Effect.logWarning("connections.refused").pipe(
-        Effect.annotateLogs({ endpoint: options.name, waiting, reason: "too many wait for the destination" })
+        Effect.annotateLogs({ waiting, reason: "too many wait for the destination" })
       )
     )
   }
@@ -62,8 +64,7 @@ export const tcpSource = Effect.fnUntraced(function* (endpoint: LocalEndpoint, o
           Effect.sync(() => {
             abort(socket)
           })
-        ),
-        Effect.annotateLogs({ endpoint: options.name })
+        )
       )
     )
   }).pipe(
@@ -81,11 +82,4 @@ export const tcpSource = Effect.fnUntraced(function* (endpoint: LocalEndpoint, o
   return address
 })
 
-/** Fails when the user goes away before there is a tunnel. */
-const gone = (socket: Socket): Effect.Effect<never, EndpointError> =>
-  Effect.callback((resume) => {
-    const closed = () => resume(Effect.fail(new EndpointError({ reason: new UserGone() })))
-    if (socket.destroyed) closed()
-    else socket.once("close", closed)
-    return Effect.sync(() => socket.off("close", closed))
-  })
+const userGone = Effect.suspend(() => Effect.fail(new EndpointError({ reason: new UserGone() })))
