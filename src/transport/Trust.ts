@@ -2,9 +2,10 @@
  * Who may be at the other end of a connection: one decision for every transport, made on the certificate that the other
  * end showed and whose key it proved to have.
  */
-import { X509Certificate } from "node:crypto"
+import type { X509Certificate } from "node:crypto"
 import { isIP } from "node:net"
 import { certificateKey } from "../certs/certificateKey.ts"
+import { readCertificate } from "../certs/readCertificate.ts"
 import {
   CertificateExpired,
   CertificateMissing,
@@ -37,7 +38,7 @@ export const serverName = (trust: Trust): string | undefined => {
     case "Authorities":
       return isIP(trust.name) === 0 ? trust.name : undefined
     case "Pinned":
-      return dnsNames(new X509Certificate(trust.certificate))[0]
+      return dnsNames(readCertificate(trust.certificate))[0]
     default:
       return undefined
   }
@@ -59,10 +60,10 @@ export const refusal = (
 ): TransportReason | undefined => {
   if (trust._tag === "Anyone") return undefined
   if (shown === undefined) return new CertificateMissing()
-  const certificate = new X509Certificate(shown)
-  if (trust._tag === "Pinned" && !Buffer.from(trust.certificate).equals(shown)) {
+  if (trust._tag === "Pinned" && Buffer.compare(trust.certificate, shown) !== 0) {
     return new CertificateUnexpected({ shown: certificateKey(shown) })
   }
+  const certificate = readCertificate(trust._tag === "Pinned" ? trust.certificate : shown)
   if (trust._tag === "Expected" && !trust.expects(shown)) {
     return new CertificateUnexpected({ shown: certificateKey(shown) })
   }

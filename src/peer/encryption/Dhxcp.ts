@@ -9,12 +9,12 @@ import {
   generateKeyPairSync,
   type KeyObject,
   sign,
-  verify,
-  X509Certificate
+  verify
 } from "node:crypto"
 import { blake2s } from "@noble/hashes/blake2.js"
 import { hkdf } from "@noble/hashes/hkdf.js"
 import { Result } from "effect"
+import { readCertificate } from "../../certs/readCertificate.ts"
 import { dnsNames } from "../../transport/Trust.ts"
 import { ClocksApart, EncryptionError, NotBelieved } from "./EncryptionError.ts"
 
@@ -103,7 +103,7 @@ export const certificateOf = (
 ): Result.Result<Uint8Array, EncryptionError> => {
   const named = certificates.filter((der) => {
     try {
-      return dnsNames(new X509Certificate(der))[0] === clientName
+      return dnsNames(readCertificate(der))[0] === clientName
     } catch {
       return false
     }
@@ -132,7 +132,7 @@ export const checkConfiguration = (
 
 const signedBy = (certificate: Uint8Array, message: Uint8Array, signature: Uint8Array): boolean => {
   try {
-    const { publicKey } = new X509Certificate(certificate)
+    const { publicKey } = readCertificate(certificate)
     return publicKey.asymmetricKeyType === "ed25519" && verify(null, message, publicKey, signature)
   } catch {
     return false
