@@ -76,12 +76,6 @@ export const startProxy = async (service: number): Promise<Subject> => {
   return { name: "plain proxy", port: await portOf(proxy), processes: [proxy] }
 }
 
-export const startBareTunnel = async (service: number): Promise<Subject> => {
-  const destination = role("bareTunnel", "destination", String(service))
-  const source = role("bareTunnel", "source", String(await portOf(destination)))
-  return { name: "bare HTTP/2", port: await portOf(source), processes: [destination, source] }
-}
-
 const control = async () => {
   const [port, relay] = [await freePort(), await freePort()]
   const authority = await Effect.runPromise(makeAuthority())

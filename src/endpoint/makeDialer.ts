@@ -3,7 +3,8 @@
  * path that is silent is told apart from a service that is slow by asking the path itself for a sign of life.
  */
 import type { Duplex } from "node:stream"
-import { Clock, Duration, Effect, Exit, Option, Stream, SubscriptionRef } from "effect"
+import { Clock, Duration, Effect, Option, Stream, SubscriptionRef } from "effect"
+import { openFor } from "../internal/openFor.ts"
 import { after, raceLater } from "../internal/raceLater.ts"
 import type { OpenPath } from "../peer/OpenPath.ts"
 import { type Choice, choose } from "../peer/Paths.ts"
@@ -75,17 +76,8 @@ export const makeDialer = (endpoint: LocalEndpoint, dialTimeout: Duration.Durati
     return yield* Effect.fail<NotTaken>({ _tag: "NotTaken", message })
   })
 
-  /** A stream in the caller's Scope, or nothing left of it. */
   const ask = (path: OpenPath) =>
-    Effect.uninterruptibleMask((restore) =>
-      Effect.gen(function* () {
-        const stream = yield* restore(path.open)
-        const destroyed = Effect.sync(() => stream.destroy())
-        const exit = yield* Effect.exit(restore(converse(path, stream)))
-        yield* Exit.isSuccess(exit) ? Effect.addFinalizer(() => destroyed) : destroyed
-        return yield* exit
-      })
-    ).pipe(
+    openFor(path.open, (stream) => converse(path, stream)).pipe(
       // A stream that fails says something of the service only while its connection lives.
       Effect.mapError((error): Silent | NotTaken =>
         error._tag === "NotTaken" || path.connection.ended() === undefined

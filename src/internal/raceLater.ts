@@ -44,7 +44,7 @@ export const raceLater = <A, E, R, B = never, E2 = never>(
     })
   )
 
-/** After a time, in milliseconds. */
+/** After a time, in milliseconds of the system, not of the Clock. */
 export const after =
   <A, E>(millis: number, effect: Effect.Effect<A, E>): Watch<A, E> =>
   (rival) => {

@@ -5,6 +5,7 @@
  */
 import type { Readable, Writable } from "node:stream"
 import { Duration, Effect, Result } from "effect"
+import { after, raceLater } from "../internal/raceLater.ts"
 import type { FrameWidth } from "./Alpn.ts"
 import type { Codec } from "./Codec.ts"
 import { decodeLength, encodeFrame } from "./Frame.ts"
@@ -53,9 +54,13 @@ export const sendFrame = (
     return Effect.sync(() => stream.off("close", onClose))
   })
 
-/** The same for whoever reads next: it does not wait, and what goes wrong is told by what is read. */
-export const write = <A>(stream: Writable, codec: Codec<A>, value: A, { width }: MessageOptions): void => {
-  stream.write(encodeFrame(codec.encode(value), width))
+/** Writes one message and does not wait: for whoever reads or joins the stream next, and hears then what went wrong. */
+export const write = <A>(stream: Writable, codec: Codec<A>, value: A, options: MessageOptions): void =>
+  writeFrame(stream, codec.encode(value), options)
+
+/** The same with the bytes of a message, whatever they mean. */
+export const writeFrame = (stream: Writable, message: Uint8Array, { width }: MessageOptions): void => {
+  stream.write(encodeFrame(message, width))
 }
 
 /** Reads the next message. */
@@ -71,22 +76,20 @@ export const receiveFrame = (stream: Readable, options: MessageOptions) =>
 
 /** Reads the next message within a time. */
 export const receiveWithin = <A>(stream: Readable, codec: Codec<A>, options: MessageOptions, within: Duration.Input) =>
-  before(within, receive(stream, codec, options))
+  receive(stream, codec, options).pipe(Effect.timeoutOrElse({ duration: within, orElse: () => timedOut(within) }))
 
-/** Reads the bytes of the next message within a time. */
-export const receiveFrameWithin = (stream: Readable, options: MessageOptions, within: Duration.Input) =>
-  before(within, receiveFrame(stream, options))
-
-const before = <A>(within: Duration.Input, reading: Effect.Effect<A, ProtocolError>) =>
-  reading.pipe(
-    Effect.timeoutOrElse({
-      duration: within,
-      orElse: () => {
-        const afterMillis = Duration.toMillis(Duration.fromInputUnsafe(within))
-        return Effect.fail(new ProtocolError({ reason: new AnswerTimedOut({ afterMillis }) }))
-      }
-    })
+/** Reads the bytes of the next message within a time, by a timer that costs little: for the streams of users. */
+export const receiveFrameWithin = (stream: Readable, options: MessageOptions, within: Duration.Duration) =>
+  raceLater(
+    receiveFrame(stream, options),
+    after(
+      Duration.toMillis(within),
+      Effect.suspend(() => timedOut(within))
+    )
   )
+
+const timedOut = (within: Duration.Input) =>
+  Effect.fail(new ProtocolError({ reason: new AnswerTimedOut({ afterMillis: Duration.toMillis(within) }) }))
 
 /** Takes exactly the bytes of one frame. A single callback, because it is what every stream begins with. */
 const receiving = <A>(

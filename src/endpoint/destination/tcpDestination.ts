@@ -15,8 +15,7 @@ import type { RelayEncryption } from "../../peer/encryption/RelayEncryption.ts"
 import type { Incoming } from "../../peer/Peers.ts"
 import { connectRequest, connectResponse, PLAIN_ANSWER } from "../../protocol/Connect.ts"
 import { ErrorCode } from "../../protocol/ErrorCode.ts"
-import { receive, send, write } from "../../protocol/MessageStream.ts"
-import { AnswerTimedOut, ProtocolError } from "../../protocol/ProtocolError.ts"
+import { decode, receiveFrameWithin, send, write } from "../../protocol/MessageStream.ts"
 import type { TransportStream } from "../../transport/Transport.ts"
 import { EndpointError, ServiceUnreachable, UserGone } from "../EndpointError.ts"
 import { DEFAULT_DIAL_TIMEOUT } from "../makeDialer.ts"
@@ -27,7 +26,7 @@ export interface TcpDestinationOptions {
   readonly dialTimeout?: Duration.Duration | undefined
 }
 
-const REQUEST_MILLIS = 5_000
+const REQUEST_DEADLINE = Duration.seconds(5)
 
 /** What to do with the connections of a destination: serve the streams of each until it ends. */
 export const tcpDestination = (options: TcpDestinationOptions) => {
@@ -54,7 +53,7 @@ export const tcpDestination = (options: TcpDestinationOptions) => {
     )
 
   const serveStream = Effect.fnUntraced(function* ({ messages, encryption }: Incoming, stream: TransportStream) {
-    const request = yield* raceLater(receive(stream, connectRequest, messages), after(REQUEST_MILLIS, unasked))
+    const request = yield* decode(connectRequest, yield* receiveFrameWithin(stream, messages, REQUEST_DEADLINE))
     if (request._tag === "Check") {
       yield* send(stream, connectResponse, { _tag: "Checked" }, messages)
       stream.end().resume()
@@ -105,10 +104,6 @@ const unsecured: ReturnType<RelayEncryption["answer"]> = Effect.succeed({
   response: PLAIN_ANSWER,
   secure: (stream) => Effect.succeed(stream)
 })
-
-const unasked = Effect.suspend(() =>
-  Effect.fail(new ProtocolError({ reason: new AnswerTimedOut({ afterMillis: REQUEST_MILLIS }) }))
-)
 
 const userGone = Effect.suspend(() => Effect.fail(new EndpointError({ reason: new UserGone() })))
 

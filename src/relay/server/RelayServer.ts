@@ -5,13 +5,15 @@
  * A link belongs to one endpoint of one client. Nothing of a link, whatever it says, touches another one.
  */
 import type { Duplex } from "node:stream"
-import { Duration, Effect, FiberSet, Option, type Redacted, Scope } from "effect"
+import { Duration, Effect, FiberSet, Option, type Redacted } from "effect"
 import { certificateKey } from "../../certs/certificateKey.ts"
 import { issueServer } from "../../certs/issue.ts"
 import { realmName } from "../../certs/realmName.ts"
 import type { Carrier } from "../../domain/Carrier.ts"
 import * as SocketAddress from "../../domain/SocketAddress.ts"
 import { join } from "../../internal/join.ts"
+import { openFor } from "../../internal/openFor.ts"
+import { after, raceLater, whenClosed } from "../../internal/raceLater.ts"
 import { Alpn, frameWidth } from "../../protocol/Alpn.ts"
 import * as Hello from "../../protocol/ClientRelay.ts"
 import { connectRequest, connectResponse } from "../../protocol/Connect.ts"
@@ -24,7 +26,7 @@ import {
   receiveFrameWithin,
   receiveWithin,
   send,
-  sendFrame
+  writeFrame
 } from "../../protocol/MessageStream.ts"
 import type { ClientAuthentication } from "../../protocol/RelayControl.ts"
 import { crowdedOut, makeReception, turnAway } from "../../transport/Reception.ts"
@@ -67,7 +69,7 @@ export interface RelayServerOptions
 
 const HELLO_DEADLINE = Duration.seconds(5)
 const REQUEST_DEADLINE = Duration.seconds(5)
-const OPEN_DEADLINE = Duration.seconds(1)
+const OPEN_MILLIS = 1_000
 /** For all destinations that are asked for one stream; sources give up earlier. */
 const SEARCH_DEADLINE = Duration.seconds(30)
 /** A destination that has not answered after this time and two round trips is asked for a sign of life. */
@@ -192,38 +194,30 @@ export const startRelay = Effect.fnUntraced(function* (options: RelayServerOptio
 
   /** Fails when the link itself does not answer, whatever its service does. */
   const silence = Effect.fnUntraced(function* (link: Link) {
-    yield* Effect.sleep(GRACE_MILLIS + 2 * (link.connection.traffic().roundTripMillis ?? 0))
     if (Option.isSome(yield* signOfLife(link.connection, patienceMillis(link)))) return yield* Effect.never
     yield* fellSilent(link)
     return yield* Effect.fail(notTaken("it does not answer"))
   })
 
+  const converse = Effect.fnUntraced(function* (link: Link, stream: TransportStream, request: Uint8Array) {
+    writeFrame(stream, request, link.messages)
+    const response = yield* receiveFrame(stream, link.messages)
+    link.silent = false
+    const answer = yield* decode(connectResponse, response)
+    if (answer._tag === "Connected") return { stream, response }
+    return yield* Effect.fail(
+      notTaken(answer._tag === "Refused" ? `${answer.message} (code ${answer.code})` : "not a connect answer")
+    )
+  })
+
   /** Asks one destination: a stream in the caller's Scope with the bytes of its answer, or nothing left of the try. */
   const ask = (link: Link, request: Uint8Array) =>
-    Effect.uninterruptibleMask((restore) =>
-      Effect.gen(function* () {
-        const scope = yield* Scope.fork(yield* Effect.scope)
-        const exchange = Effect.gen(function* () {
-          const stream = yield* Effect.acquireRelease(openSoon(link), (stream) => Effect.sync(() => stream.destroy()), {
-            interruptible: true
-          })
-          yield* sendFrame(stream, request, link.messages)
-          const response = yield* receiveFrame(stream, link.messages)
-          link.silent = false
-          const answer = yield* decode(connectResponse, response)
-          if (answer._tag === "Connected") return { stream, response }
-          return yield* Effect.fail(
-            notTaken(answer._tag === "Refused" ? `${answer.message} (code ${answer.code})` : "not a connect answer")
-          )
-        }).pipe(Effect.mapError((error) => (error._tag === "NotTaken" ? error : notTaken(error.message))))
-        const exit = yield* Effect.raceFirst(exchange, silence(link)).pipe(
-          Effect.provideService(Scope.Scope, scope),
-          restore,
-          Effect.exit
-        )
-        if (exit._tag === "Failure") yield* Scope.close(scope, exit)
-        return yield* exit
-      })
+    raceLater(
+      Effect.mapError(
+        openFor(openSoon(link), (stream) => converse(link, stream, request)),
+        (error) => (error._tag === "NotTaken" ? error : notTaken(error.message))
+      ),
+      after(GRACE_MILLIS + 2 * (link.connection.traffic().roundTripMillis ?? 0), silence(link))
     )
 
   /** One stream of a source: finds a destination for it, and carries its bytes. */
@@ -261,13 +255,12 @@ export const startRelay = Effect.fnUntraced(function* (options: RelayServerOptio
       }
       return undefined
     }).pipe(Effect.timeoutOrElse({ duration: SEARCH_DEADLINE, orElse: () => Effect.as(tooLate, undefined) }))
-    const found = yield* Effect.raceFirst(search, gone(stream))
+    const found = yield* raceLater(search, whenClosed(stream, sourceGone))
     if (found === undefined) return yield* refuseStream(ErrorCode.DestinationDialFailed, causes.join("; "))
     const { candidate } = found
     candidate.streams++
-    yield* sendFrame(stream, found.response, messages).pipe(
-      // Not before: nobody hears the errors of a limited stream until it is joined.
-      Effect.andThen(Effect.suspend(() => join(limited(link, stream), limited(candidate, found.stream)))),
+    writeFrame(stream, found.response, messages)
+    yield* join(limited(link, stream), limited(candidate, found.stream)).pipe(
       Effect.ensuring(
         Effect.sync(() => {
           candidate.streams--
@@ -368,22 +361,11 @@ const patienceMillis = ({ connection }: Link): number =>
 
 /** A destination that has no room for one more stream must not keep the others from being asked. */
 const openSoon = ({ connection }: Link) =>
-  connection.open.pipe(
-    Effect.timeoutOrElse({
-      duration: OPEN_DEADLINE,
-      orElse: () => Effect.fail(notTaken("it allows no more streams at the moment"))
-    })
-  )
+  raceLater(connection.open, after(OPEN_MILLIS, Effect.fail(notTaken("it allows no more streams at the moment"))))
 
 /** A stream of a link, slowed down when the link has a limit. */
 const limited = ({ rates }: Link, stream: TransportStream): Duplex =>
   rates === undefined ? stream : throttle(stream, rates.in, rates.out)
 
-/** Ends when the source gives the stream up: then nobody waits for a destination any more. */
-const gone = (stream: TransportStream): Effect.Effect<never, NotTaken> =>
-  Effect.callback((resume) => {
-    const closed = () => resume(Effect.fail(notTaken("the source is gone")))
-    if (stream.destroyed) closed()
-    else stream.once("close", closed)
-    return Effect.sync(() => stream.off("close", closed))
-  })
+/** Then nobody waits for a destination any more. */
+const sourceGone = Effect.fail(notTaken("the source is gone"))
