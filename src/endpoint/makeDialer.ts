@@ -13,6 +13,7 @@ import type { LocalEndpoint } from "../peer/Peers.ts"
 import { probeDeadline } from "../peer/RemotePeerActor.ts"
 import { connectRequest, connectResponse, DIRECT_REQUEST } from "../protocol/Connect.ts"
 import { receive, write } from "../protocol/MessageStream.ts"
+import { signOfLife } from "../transport/signOfLife.ts"
 import type { TransportStream } from "../transport/Transport.ts"
 
 export interface Connected {
@@ -88,12 +89,8 @@ export const makeDialer = (endpoint: LocalEndpoint, dialTimeout: Duration.Durati
 
   /** Fails when the path itself does not answer, or when it is not sure any more and one opens that was not tried. */
   const giveUp = (path: OpenPath, tried: ReadonlyMap<number, unknown>) => {
-    const unanswered = path.connection.probe.pipe(
-      Effect.timeout(probeDeadline(path.roundTripMillis)),
-      Effect.matchEffect({
-        onSuccess: () => Effect.never,
-        onFailure: () => Effect.andThen(path.doubted, Effect.fail(silence))
-      })
+    const unanswered = Effect.flatMap(signOfLife(path.connection, probeDeadline(path.roundTripMillis)), (sign) =>
+      Option.isSome(sign) ? Effect.never : Effect.andThen(path.doubted, Effect.fail(silence))
     )
     const overtaken = firstOf((paths) =>
       !paths.some(({ id, state }) => id === path.id && state === "Open") &&

@@ -40,6 +40,10 @@ export interface Host {
   readonly exec: (...command: ReadonlyArray<string>) => Effect.Effect<string, LabFailed>
   /** Drops all UDP from and to this host, or only that between it and some addresses. */
   readonly blockUdp: (...addresses: ReadonlyArray<string>) => Effect.Effect<void, LabFailed>
+  /** Drops everything between this host and some addresses. */
+  readonly block: (...addresses: ReadonlyArray<string>) => Effect.Effect<void, LabFailed>
+  /** Undoes `block`. */
+  readonly unblock: Effect.Effect<void, LabFailed>
   /** Lets UDP through again. */
   readonly unblockUdp: Effect.Effect<void, LabFailed>
   /** Drops TCP from and to this host, but for connections it opens to this target. UDP is left as it is. */
@@ -98,6 +102,8 @@ const makeHost = Effect.fnUntraced(function* (prefix: string, router: string, na
       return rules("udp", ...bothWays(`${only}meta l4proto udp drop`))
     },
     unblockUdp: rules("udp"),
+    block: (...addresses) => rules("hosts", ...bothWays(`ip daddr { ${addresses.join(", ")} } drop`)),
+    unblock: rules("hosts"),
     blockAllTcpExcept: (address, port) =>
       rules("tcp", ...accept({ address, port }), ...bothWays("meta l4proto tcp drop")),
     allowOnly: (...targets) => rules("all", ...targets.flatMap(accept), ...bothWays("drop"))

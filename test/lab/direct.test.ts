@@ -27,11 +27,11 @@ describe.skipIf(lacking)("clients on hosts of their own", () => {
   )
 
   it.live(
-    "go through the relay while a firewall drops UDP between them, and directly when it does not any more",
+    "go through the relay while a firewall drops everything between them, and directly when it does not any more",
     () =>
       Effect.gen(function* () {
         const { server, left, right, start, visit } = yield* makeStage()
-        yield* left.blockUdp(right.address)
+        yield* left.block(right.address)
         const source = yield* start
         yield* source.says("peer.met")
         const millis = yield* visit("around", source)
@@ -39,7 +39,7 @@ describe.skipIf(lacking)("clients on hosts of their own", () => {
         assert.notInclude(source.log(), "path.open")
         process.stdout.write(`lab: the first byte came after ${Math.round(millis)} ms, through the relay\n`)
 
-        yield* left.unblockUdp
+        yield* left.unblock
         yield* source.says("path.open")
         yield* visit("directly", source)
         yield* source.says(new RegExp(`path\\.selected .*address=${left.address}:\\d+ direction=(incoming|outgoing)`))

@@ -115,7 +115,10 @@ export const makeRelayLinks = Effect.fnUntraced(function* (options: RelayLinksOp
   const watch = Effect.fnUntraced(function* ({ id, offer, connection, roundTripMillis }: RelayLink) {
     let last = roundTripMillis
     let missed = 0
+    const outdone = () => isOutdone(id, offer, SubscriptionRef.getUnsafe(links))
     while (missed < MISSES_UNTIL_LOST) {
+      // By the next answer, what the relay has sent before it knew of the other link is here.
+      const before = outdone()
       yield* Effect.sleep(PROBE_EVERY)
       const answer = yield* signOfLife(connection, Math.max(MIN_PROBE_MILLIS, 4 * last))
       if (Option.isSome(answer)) {
@@ -129,7 +132,7 @@ export const makeRelayLinks = Effect.fnUntraced(function* (options: RelayLinksOp
           roundTripMillis,
           distanceMillis: Math.min(link.distanceMillis, sample)
         }))
-        if (connection.traffic().streams === 0 && isOutdone(id, offer, SubscriptionRef.getUnsafe(links))) {
+        if (before && outdone() && connection.traffic().streams === 0) {
           yield* connection.close(ErrorCode.RelayKeepaliveClosed, "another link does as well")
         }
       } else {
