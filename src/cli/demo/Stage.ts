@@ -3,15 +3,14 @@
  * the README's quick start, and a file to download. It is gone with its Scope.
  */
 import { createHash, randomBytes } from "node:crypto"
-import { createSocket } from "node:dgram"
-import { once } from "node:events"
 import { mkdtemp, open, rm, writeFile } from "node:fs/promises"
-import { type AddressInfo, createServer } from "node:net"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { Effect, Redacted } from "effect"
 import { makeAuthority } from "../../certs/Authority.ts"
 import type { Route } from "../../domain/Route.ts"
+import * as Network from "../../transport/Network.ts"
+import { Transport } from "../../transport/Transport.ts"
 
 export interface Stage {
   /** The configuration files of the three roles. */
@@ -38,9 +37,7 @@ export const makeStage = Effect.fnUntraced(function* (options: {
   const authority = yield* makeAuthority()
   const identity = yield* authority.issueServer(["localhost", "127.0.0.1"])
   const token = randomBytes(24).toString("base64url")
-  const serverPort = yield* Effect.promise(freeUdpPort)
-  const relayPort = yield* Effect.promise(freeUdpPort)
-  const sourcePort = yield* Effect.promise(freeTcpPort)
+  const [serverPort, relayPort, sourcePort] = [yield* freePort, yield* freePort, yield* freePort]
 
   yield* save("ca.crt", authority.certificatePem)
   yield* save("server.crt", identity.certificatePem)
@@ -107,22 +104,9 @@ const toml = (name: string, values: Readonly<Record<string, string>>) =>
     .map(([key, value]) => `${key} = ${JSON.stringify(value)}\n`)
     .join("")}\n`
 
-/** A port that was free a moment ago. */
-const freeUdpPort = async (): Promise<number> => {
-  const socket = createSocket("udp4").bind(0, "127.0.0.1")
-  await once(socket, "listening")
-  const { port } = socket.address()
-  socket.close()
-  await once(socket, "close")
-  return port
-}
-
-/** A port that was free a moment ago. */
-const freeTcpPort = async (): Promise<number> => {
-  const server = createServer().listen(0, "127.0.0.1")
-  await once(server, "listening")
-  const { port } = server.address() as AddressInfo
-  server.close()
-  await once(server, "close")
-  return port
-}
+/** A port that was free a moment ago, for UDP and for TCP. */
+const freePort = Effect.flatMap(Transport, ({ bind }) => bind({ address: { host: "127.0.0.1", port: 0 } })).pipe(
+  Effect.map(({ address }) => address.port),
+  Effect.scoped,
+  Effect.provide(Network.layer())
+)

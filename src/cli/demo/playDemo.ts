@@ -100,11 +100,11 @@ const tell = Effect.fnUntraced(function* (
 const meeting = (events: ReadonlyArray<LogEvent>, relayed: boolean): string | undefined => {
   const event = events.findLast(({ message }) => message === (relayed ? "path.selected" : "path.open"))
   if (event === undefined) return undefined
-  const { address, rttMillis, encryption } = event
+  const { address, carrier, rttMillis, encryption } = event
   const roundTrip = typeof rttMillis === "number" ? `, round trip ${rttMillis.toFixed(1)} ms` : ""
   return relayed
     ? `the relay at ${address} carries everything and can read nothing: end to end it is ${encryption}${roundTrip}`
-    : `the source met the destination at ${address}, directly over QUIC${roundTrip}`
+    : `the source met the destination at ${address}, directly over ${carrier === "tcp" ? "TCP" : "QUIC"}${roundTrip}`
 }
 
 /** Fails as soon as one of the processes ends. */
