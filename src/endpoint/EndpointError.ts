@@ -103,6 +103,7 @@ const USERS_FAULTS: Readonly<Record<string, string>> = {
   ERR_SSL_HTTP_REQUEST: "he speaks HTTP without TLS",
   ERR_SSL_WRONG_VERSION_NUMBER: "he does not speak TLS",
   ERR_SSL_PEER_DID_NOT_RETURN_A_CERTIFICATE: "he shows no certificate, which cas-file asks for",
+  ERR_SSL_PROVIDER_SIGNATURE_FAILURE: "his certificate is signed by none of the roots in cas-file",
   ERR_TLS_HANDSHAKE_TIMEOUT: "he did not finish in time",
   ECONNRESET: "he went away"
 }

@@ -3,20 +3,15 @@ import type { Duplex } from "node:stream"
 /** What can be reset in its own way (a TCP socket: RST instead of FIN). */
 interface Resettable {
   resetAndDestroy?(): unknown
-  /** A socket of TLS inherits the method, and throws: it has no connection of its own to reset. */
+  /** A socket of TLS inherits the method, and throws, unless it was given one (`resettable`). */
   readonly encrypted?: boolean
-  /** Where Node keeps the connection that a socket of TLS is on, if it was given one. */
-  readonly _parent?: Duplex | null
 }
 
 /** Ends a stream so that the other end notices that it was cut short. */
 export const abort = (side: Duplex, error?: Error): void => {
   if (side.destroyed) return
-  const { resetAndDestroy, encrypted, _parent: inner } = side as Resettable
-  if (encrypted) {
-    if (inner != null) abort(inner)
-    side.destroy(error)
-  } else if (resetAndDestroy === undefined) side.destroy(error)
+  const { resetAndDestroy, encrypted } = side as Resettable
+  if (resetAndDestroy === undefined || (encrypted && !Object.hasOwn(side, "resetAndDestroy"))) side.destroy(error)
   // While its FIN is on the way a socket cannot be reset, and Node would neither close it nor say so.
   else if (isFinishing(side)) side.once("finish", () => abort(side, error))
   else {

@@ -11,6 +11,7 @@ import { type Duration, Effect, Redacted, type Scope } from "effect"
 import type { Identity } from "../../certs/Identity.ts"
 import { format } from "../../domain/EndpointUrl.ts"
 import { abort } from "../../internal/abort.ts"
+import { resettable } from "../../internal/resettable.ts"
 import { connectTcp } from "../../internal/tcp.ts"
 import { connectUnix } from "../../internal/unix.ts"
 import { EndpointError, ServiceNotSecured, ServiceUnreachable, ServiceUntrusted } from "../EndpointError.ts"
@@ -86,7 +87,7 @@ const secured = (
     secure.on("error", () => {})
     secure.once("error", failed).once("secureConnect", () => {
       secure.off("error", failed)
-      resume(Effect.succeed(secure))
+      resume(Effect.succeed(resettable(secure, socket)))
     })
     return Effect.sync(() => secure.destroy())
   })

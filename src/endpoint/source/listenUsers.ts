@@ -11,6 +11,7 @@ import type { Identity } from "../../certs/Identity.ts"
 import { format } from "../../domain/EndpointUrl.ts"
 import * as SocketAddress from "../../domain/SocketAddress.ts"
 import { abort } from "../../internal/abort.ts"
+import { resettable } from "../../internal/resettable.ts"
 import { listenTcp } from "../../internal/tcp.ts"
 import { listenUnix } from "../../internal/unix.ts"
 import { EndpointError, ListenFailed, SocketUnavailable, UserNotSecured } from "../EndpointError.ts"
@@ -104,14 +105,14 @@ const securing = ({ identity, authorities }: TlsListen, { come, failed }: Recept
           ...(authorities !== undefined && { ca: [...authorities], requestCert: true, rejectUnauthorized: true })
         })
         server.on("secureConnection", (socket: TLSSocket) => {
-          newcomers.delete(connectionOf(socket))
+          const connection = connectionOf(socket)
+          newcomers.delete(connection)
           socket.on("error", () => {})
-          come({ stream: socket, facts: { ...ends(socket), tls: tlsFacts(socket) } })
+          come({ stream: resettable(socket, connection), facts: { ...ends(socket), tls: tlsFacts(socket) } })
         })
         server.on("tlsClientError", ({ code, message }: NodeJS.ErrnoException, socket) => {
-          const connection = connectionOf(socket)
-          newcomers.set(connection, code ?? message)
-          abort(connection)
+          newcomers.set(connectionOf(socket), code ?? message)
+          socket.destroy()
         })
         const secure = (connection: Socket) => {
           if (newcomers.size >= MAX_HANDSHAKES) return abort(connection)
@@ -119,7 +120,8 @@ const securing = ({ identity, authorities }: TlsListen, { come, failed }: Recept
           const from = ends(connection).source
           connection.once("close", () => {
             if (!newcomers.has(connection)) return
-            const code = newcomers.get(connection) ?? NOT_ACCEPTED
+            const told = newcomers.get(connection) ?? "ECONNRESET"
+            const code = told === "ECONNRESET" && authorities !== undefined ? NOT_ACCEPTED : told
             newcomers.delete(connection)
             failed(new EndpointError({ reason: new UserNotSecured({ address: text(from), code }) }))
           })
@@ -131,13 +133,13 @@ const securing = ({ identity, authorities }: TlsListen, { come, failed }: Recept
         Effect.sync(() => {
           const open = [...newcomers.keys()]
           newcomers.clear()
-          for (const connection of open) abort(connection)
+          for (const connection of open) connection.destroy()
         })
     ),
     ({ secure }) => secure
   )
 
-/** Node closes such a connection without a word. */
+/** Node tells no difference. */
 const NOT_ACCEPTED = "he went away, or his certificate leads to none of the roots in cas-file"
 
 /** The connection that a socket of TLS was made on. */
