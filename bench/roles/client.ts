@@ -4,6 +4,7 @@
  */
 import { readFileSync } from "node:fs"
 import { Duration, Effect, Layer, Logger, Redacted } from "effect"
+import { NO_BALANCING } from "../../src/domain/Balancing.ts"
 import type { EndpointName } from "../../src/domain/EndpointName.ts"
 import { Client, type ClientEndpoint } from "../../src/endpoint/Client.ts"
 import { Alpn } from "../../src/protocol/Alpn.ts"
@@ -42,11 +43,13 @@ const layerTransport = Layer.effect(
 const endpoint: ClientEndpoint = {
   route: "direct",
   transport: "auto",
-  address: { host: "127.0.0.1", port: options.port },
   dialTimeout: undefined,
   relayEncryptions: ["tls"]
 }
-const endpoints = new Map([["bench" as EndpointName, endpoint]])
+const name = "bench" as EndpointName
+const local = { _tag: "tcp", host: "127.0.0.1", port: options.port } as const
+const destination = { ...endpoint, service: local, proxyHeader: "none" } as const
+const source = { ...endpoint, listen: local, balancing: NO_BALANCING }
 
 await Effect.runPromise(
   Client.run({
@@ -57,7 +60,7 @@ await Effect.runPromise(
     buildVersion: "bench",
     directAddress: { host: "127.0.0.1", port: options.direct },
     handshakeTimeout: Duration.seconds(5),
-    destinations: options.role === "destination" ? endpoints : new Map(),
-    sources: options.role === "source" ? endpoints : new Map()
+    destinations: options.role === "destination" ? new Map([[name, destination]]) : new Map(),
+    sources: options.role === "source" ? new Map([[name, source]]) : new Map()
   }).pipe(Effect.provide([layerTransport, Logger.layer([Logger.withConsoleError(Logger.formatLogFmt)])]))
 )

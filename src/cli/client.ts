@@ -6,6 +6,7 @@ import { proxyChoice } from "../config/ProxySetting.ts"
 import { Client } from "../endpoint/Client.ts"
 import * as Network from "../transport/Network.ts"
 import { Trust } from "../transport/Trust.ts"
+import * as Endpoints from "./endpoints.ts"
 import { clientSource } from "./flags.ts"
 import { launch } from "./launch.ts"
 import { listenAddress } from "./listenAddress.ts"
@@ -14,6 +15,10 @@ import { withAdvice } from "./withAdvice.ts"
 
 const role = Effect.fnUntraced(function* (sources: ReadonlyArray<ConfigSource>) {
   const { serverName, serverAuthoritiesFile, ...config } = yield* clientConfig(sources)
+  const endpoints = {
+    destinations: yield* Endpoints.destinations(config.destinations),
+    sources: yield* Endpoints.sources(config.sources)
+  }
   const roots = serverAuthoritiesFile === undefined ? undefined : yield* loadAuthorities(serverAuthoritiesFile)
   const directAddress = yield* listenAddress("client.direct-addr", config.directAddress)
   if (Redacted.value(config.token) === "") {
@@ -24,7 +29,7 @@ const role = Effect.fnUntraced(function* (sources: ReadonlyArray<ConfigSource>) 
   }
   const proxy = yield* proxyChoice(config.proxy)
   const trust = Trust.authorities(serverName, roots)
-  return yield* Client.run({ ...config, proxy, trust, directAddress, buildVersion: VERSION }).pipe(
+  return yield* Client.run({ ...config, ...endpoints, proxy, trust, directAddress, buildVersion: VERSION }).pipe(
     Effect.provide(Network.layer(config)),
     Effect.mapError(withAdvice('is another connet client running? Set client.direct-addr to another port, or to ":0"'))
   )

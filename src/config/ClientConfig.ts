@@ -5,33 +5,25 @@ import { type Duration, Effect, type Redacted, Result, Schema } from "effect"
 import type { TransportChoice } from "../domain/Carrier.ts"
 import type { Encryption } from "../domain/Encryption.ts"
 import { EndpointName } from "../domain/EndpointName.ts"
-import { Route } from "../domain/Route.ts"
-import { ValueInvalid } from "./ConfigError.ts"
-import type { ConfigSource, EndpointTable } from "./ConfigTables.ts"
+import type { ConfigSource } from "./ConfigTables.ts"
 import { join } from "./canonicalKeys.ts"
+import {
+  type DestinationConfig,
+  destinationConfig,
+  type EndpointDefaults,
+  type EndpointPlace,
+  type SourceConfig,
+  sourceConfig
+} from "./EndpointConfig.ts"
 import { fold, originOf, withoutEmpty } from "./fold.ts"
-import { type HostPort, parseListenAddress, parseServerAddress, parseTcpUrl } from "./HostPort.ts"
+import { type HostPort, parseListenAddress, parseServerAddress } from "./HostPort.ts"
 import { invalidValues } from "./invalidValues.ts"
 import type { ProxySetting } from "./ProxySetting.ts"
 import { parsed, parsedTexts } from "./parsed.ts"
 import { parseEncryptions } from "./parseEncryptions.ts"
-import { positiveDuration } from "./positiveDuration.ts"
 import { handshakeTimeout, sessionSettings } from "./sessionSettings.ts"
 import { clientToken } from "./Tokens.ts"
 import { all, type Checked, problemsOf, together } from "./together.ts"
-import { endpointTransport } from "./transportSetting.ts"
-
-export interface EndpointConfig {
-  readonly route: Route
-  /** What may carry its links, of what the client has. */
-  readonly transport: TransportChoice
-  /** How streams through a relay may be encrypted; both ends must allow it. */
-  readonly relayEncryptions: ReadonlyArray<Encryption>
-  /** For a destination the service to reach, for a source where to listen (an empty host: every address). */
-  readonly address: HostPort
-  /** How long reaching the other end may take; undefined: as long as the default of whoever dials. */
-  readonly dialTimeout: Duration.Duration | undefined
-}
 
 export interface ClientConfig {
   /** What the control server knows this client by; may be empty. */
@@ -50,8 +42,8 @@ export interface ClientConfig {
   /** What it listens on and dials with. */
   readonly transport: TransportChoice
   readonly handshakeTimeout: Duration.Duration
-  readonly destinations: ReadonlyMap<EndpointName, EndpointConfig>
-  readonly sources: ReadonlyMap<EndpointName, EndpointConfig>
+  readonly destinations: ReadonlyMap<EndpointName, DestinationConfig>
+  readonly sources: ReadonlyMap<EndpointName, SourceConfig>
 }
 
 /** The settings after folding the sources, or everything that is wrong with them. */
@@ -67,39 +59,29 @@ export const clientConfig = Effect.fnUntraced(function* (sources: ReadonlyArray<
     ? { relayEncryptions: settings.success["relay-encryptions"], transport: settings.success.transport }
     : { relayEncryptions: [], transport: "auto" }
 
-  const endpoints = (kind: "destinations" | "sources"): Checked<ReadonlyMap<EndpointName, EndpointConfig>> => {
-    const checked = Object.entries(table[kind] ?? {}).map(
-      ([name, endpoint]): Checked<[EndpointName, EndpointConfig]> => {
-        const prefix = join(`client.${kind}`, name)
-        const at = (path: ReadonlyArray<PropertyKey>) => origin([kind, name, ...path])
-        const validName = Result.mapError(Schema.decodeResult(EndpointName)(name), (error) =>
-          invalidValues(error, prefix, () => at([]))
-        )
-        const result = decodeEndpoint(kind, endpoint, defaults).pipe(
-          Result.mapError((error) => invalidValues(error, prefix, at)),
-          Result.filterOrFail(
-            ({ transport }) => defaults.transport === "auto" || defaults.transport === transport,
-            ({ transport }) => [
-              new ValueInvalid({
-                origin: at(["transport"]),
-                key: join(prefix, "transport"),
-                detail: `"${transport}" is more than the client has with client.transport = "${defaults.transport}"; change one of them`
-              })
-            ]
-          )
-        )
-        return Result.isSuccess(validName) && Result.isSuccess(result)
-          ? Result.succeed([validName.success, result.success])
-          : Result.fail(problemsOf([validName, result]))
-      }
-    )
-    return Result.map(all(checked), (entries) => new Map(entries))
+  const endpoints = <Table, Config>(
+    kind: "destinations" | "sources",
+    tables: Readonly<Record<string, Table>>,
+    check: (table: Table, defaults: EndpointDefaults, place: EndpointPlace) => Checked<Config>
+  ): Checked<ReadonlyMap<EndpointName, Config>> => {
+    const entries = Object.entries(tables).map(([name, endpoint]): Checked<[EndpointName, Config]> => {
+      const prefix = join(`client.${kind}`, name)
+      const at = (path: ReadonlyArray<PropertyKey>) => origin([kind, name, ...path])
+      const validName = Result.mapError(Schema.decodeResult(EndpointName)(name), (error) =>
+        invalidValues(error, prefix, () => at([]))
+      )
+      const result = check(endpoint, defaults, { prefix, origin: at })
+      return Result.isSuccess(validName) && Result.isSuccess(result)
+        ? Result.succeed([validName.success, result.success])
+        : Result.fail(problemsOf([validName, result]))
+    })
+    return Result.map(all(entries), (entries) => new Map(entries))
   }
 
   const checked = yield* together({
     settings,
-    destinations: endpoints("destinations"),
-    sources: endpoints("sources"),
+    destinations: endpoints("destinations", table.destinations ?? {}, destinationConfig),
+    sources: endpoints("sources", table.sources ?? {}, sourceConfig),
     token: yield* Effect.result(
       clientToken({ file: table["token-file"] ?? "", literal: table.token ?? "", origin: origin(["token"]) })
     )
@@ -133,36 +115,3 @@ const ClientSettings = Schema.Struct({
   "direct-addr": parsed(parseListenAddress).pipe(Schema.withDecodingDefaultKey(Effect.succeed(":19192"))),
   "relay-encryptions": parsedTexts(parseEncryptions).pipe(Schema.withDecodingDefaultKey(Effect.succeed(ENCRYPTIONS)))
 })
-
-const routeOf = (text: string): Result.Result<Route, string> =>
-  Result.mapError(
-    Schema.decodeUnknownResult(Route)(text),
-    () => `"${text}" is not a route; write "any", "direct" or "relay"`
-  )
-
-const endpointSettings = (use: "dial" | "listen") =>
-  Schema.Struct({
-    route: parsed(routeOf).pipe(Schema.withDecodingDefaultKey(Effect.succeed("any"))),
-    transport: Schema.optionalKey(endpointTransport),
-    "relay-encryptions": Schema.optionalKey(parsedTexts(parseEncryptions)),
-    url: parsed(parseTcpUrl(use)).pipe(Schema.withDecodingDefaultKey(Effect.succeed(""))),
-    "dial-timeout": Schema.optionalKey(
-      Schema.BigInt.check(Schema.makeFilter((nanos) => (nanos < 0n ? "it must not be negative" : undefined)))
-    )
-  })
-
-const ENDPOINT_SETTINGS = { destinations: endpointSettings("dial"), sources: endpointSettings("listen") }
-
-type EndpointDefaults = Pick<EndpointConfig, "relayEncryptions" | "transport">
-
-const decodeEndpoint = (kind: "destinations" | "sources", table: EndpointTable, defaults: EndpointDefaults) =>
-  Result.map(
-    Schema.decodeResult(ENDPOINT_SETTINGS[kind], { errors: "all" })(withoutEmpty(table)),
-    (endpoint): EndpointConfig => ({
-      route: endpoint.route,
-      transport: endpoint.transport ?? defaults.transport,
-      relayEncryptions: endpoint["relay-encryptions"] ?? defaults.relayEncryptions,
-      address: endpoint.url,
-      dialTimeout: positiveDuration(endpoint["dial-timeout"])
-    })
-  )

@@ -37,17 +37,30 @@ const texts = Schema.optionalKey(Schema.Array(Schema.String))
 const duration = Schema.optionalKey(GoDuration)
 const flag = Schema.optionalKey(Schema.Boolean)
 const limit = Schema.optionalKey(Limit)
+const integer = Schema.optionalKey(Schema.BigInt.annotate({ message: "expected a whole number" }))
 
-/** `[client.destinations.<name>]` and `[client.sources.<name>]`. */
-export const EndpointTable = Schema.Struct({
+/** What `[client.destinations.<name>]` and `[client.sources.<name>]` have in common. */
+const endpointFields = {
   route: text,
   transport: text,
   "relay-encryptions": texts,
   url: text,
-  "dial-timeout": duration
-})
+  "dial-timeout": duration,
+  "cas-file": text,
+  "cert-file": text,
+  "key-file": text
+}
 
-const endpoints = Schema.optionalKey(Schema.Record(Schema.String, EndpointTable))
+/** `[client.destinations.<name>]` */
+export const DestinationTable = Schema.Struct({ ...endpointFields, "proxy-proto-version": text })
+
+/** `[client.sources.<name>]` */
+export const SourceTable = Schema.Struct({
+  ...endpointFields,
+  "lb-policy": text,
+  "lb-retry": text,
+  "lb-retry-max": integer
+})
 
 export const ClientTable = Schema.Struct({
   token: text,
@@ -61,8 +74,8 @@ export const ClientTable = Schema.Struct({
   transport: text,
   "handshake-idle-timeout": duration,
   "relay-encryptions": texts,
-  destinations: endpoints,
-  sources: endpoints
+  destinations: Schema.optionalKey(Schema.Record(Schema.String, DestinationTable)),
+  sources: Schema.optionalKey(Schema.Record(Schema.String, SourceTable))
 })
 
 /** `[[server.ingress]]`, `[[control.clients-ingress]]` and `[[control.relays-ingress]]`. */
@@ -131,7 +144,8 @@ export const ConfigTables = Schema.Struct({
   relay: Schema.optionalKey(RelayTable)
 })
 
-export type EndpointTable = typeof EndpointTable.Type
+export type DestinationTable = typeof DestinationTable.Type
+export type SourceTable = typeof SourceTable.Type
 export type ClientTable = typeof ClientTable.Type
 export type IngressTable = typeof IngressTable.Type
 export type RelayIngressTable = typeof RelayIngressTable.Type
@@ -154,11 +168,6 @@ export interface ConfigSource {
 export const PLANNED_KEYS: ReadonlySet<string> = new Set([
   "client.nat-pmp",
   ...["direct-stateless-reset-key", "direct-stateless-reset-key-file"].map((key) => `client.${key}`),
-  ...["destinations", "sources"].flatMap((kind) =>
-    ["cas-file", "cert-file", "key-file"].map((key) => `client.${kind}.*.${key}`)
-  ),
-  "client.destinations.*.proxy-proto-version",
-  ...["lb-policy", "lb-retry", "lb-retry-max"].map((key) => `client.sources.*.${key}`),
   ...["client", "server", "control", "relay"].map((role) => `${role}.status-addr`),
   ...["server.token", "control.clients-token", "control.relays-token"].map((key) => `${key}-restriction`),
   ...[

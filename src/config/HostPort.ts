@@ -53,32 +53,9 @@ export const parseServerAddress =
     return dialable(split(text), text)
   }
 
-/** A TCP service, `tcp://host:port`. Where it is dialed, port 0 is refused and no host means this one. */
-export const parseTcpUrl =
-  (use: "dial" | "listen") =>
-  (text: string): Result.Result<HostPort, string> => {
-    if (text === "") return Result.fail("there is none; write tcp://host:port")
-    const scheme = /^([a-z][a-z0-9+.-]*):/i.exec(text)?.[1]?.toLowerCase()
-    if (scheme === undefined) return Result.fail(`"${text}" is not a URL; write tcp://host:port`)
-    if (scheme !== "tcp") {
-      return PLANNED_SCHEMES.has(scheme)
-        ? Result.fail(`${scheme} URLs are not available in this version; write tcp://host:port`)
-        : Result.fail(`"${text}" has an unknown scheme; write tcp://host:port`)
-    }
-    const [, authority, path] = /^tcp:\/\/([^/?#]*)(.*)$/is.exec(text) ?? []
-    if (authority === undefined) return Result.fail(`"${text}" is not a URL; write tcp://host:port`)
-    if (path !== "") return Result.fail(`"${text}" has more than host and port; write tcp://${authority}`)
-    if (authority.includes("@")) return Result.fail(`"${text}" has a user; write tcp://host:port`)
-    if (!/:\d+$/.test(authority)) return Result.fail(`"${text}" has no port number; write tcp://host:port`)
-    return use === "dial" ? dialable(split(authority), text) : split(authority)
-  }
-
 const dialable = (parsed: Result.Result<HostPort, string>, text: string): Result.Result<HostPort, string> =>
   Result.flatMap(parsed, ({ host, port }) =>
     port === 0
       ? Result.fail(`"${text}" has no port that can be dialed; ports are 1 to 65535`)
       : Result.succeed({ host: host === "" ? "localhost" : host, port })
   )
-
-/** Schemes that upstream has and a later version gets. */
-const PLANNED_SCHEMES = new Set(["tls", "http", "https", "ws", "wss", "file"])

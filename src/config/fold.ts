@@ -7,15 +7,7 @@
  * - Endpoints are folded name by name, limits one by one.
  * - `endpoint-expiry-disable` stays on once it is on.
  */
-import type {
-  ClientTable,
-  ConfigSource,
-  ConfigTables,
-  ControlTable,
-  EndpointTable,
-  RelayTable,
-  ServerTable
-} from "./ConfigTables.ts"
+import type { ClientTable, ConfigSource, ConfigTables, ControlTable, RelayTable, ServerTable } from "./ConfigTables.ts"
 
 /** All sources as one. */
 export const fold = (sources: ReadonlyArray<ConfigSource>): ConfigTables =>
@@ -47,11 +39,11 @@ const foldClient = (a: ClientTable, b: ClientTable): ClientTable => ({
   ...both(a, b, "sources", foldEndpoints)
 })
 
-type Endpoints = Readonly<Record<string, EndpointTable>>
+type Tables<Table> = Readonly<Record<string, Table>>
 
-const foldEndpoints = (a: Endpoints, b: Endpoints): Endpoints => {
+const foldEndpoints = <Table extends object>(a: Tables<Table>, b: Tables<Table>): Tables<Table> => {
   const folded = new Map(Object.entries(a))
-  for (const [name, table] of Object.entries(b)) folded.set(name, overlay(folded.get(name) ?? {}, table))
+  for (const [name, table] of Object.entries(b)) folded.set(name, overlay(folded.get(name) ?? ({} as Table), table))
   return Object.fromEntries(folded)
 }
 

@@ -1,6 +1,7 @@
 /** The client as a role: one socket, one session with control, and the destinations and sources it was asked for. */
 import { type Duration, Effect, Layer, Option, type Redacted, Schedule, Stream, SubscriptionRef } from "effect"
 import { Directory } from "../directory/client/Directory.ts"
+import type { Balancing } from "../domain/Balancing.ts"
 import type { TransportChoice } from "../domain/Carrier.ts"
 import type { Encryption } from "../domain/Encryption.ts"
 import type { EndpointName } from "../domain/EndpointName.ts"
@@ -9,20 +10,32 @@ import type { Route } from "../domain/Route.ts"
 import type { SocketAddress } from "../domain/SocketAddress.ts"
 import type { HostPort } from "../internal/tcp.ts"
 import { type Incoming, type LocalEndpoint, Peers } from "../peer/Peers.ts"
+import type { ProxyVersion } from "../protocol/Connect.ts"
 import { TransportEndpoint } from "../transport/Transport.ts"
 import type { Trust } from "../transport/Trust.ts"
+import type { Service } from "./destination/dialService.ts"
 import { tcpDestination } from "./destination/tcpDestination.ts"
+import type { Listen } from "./source/listenUsers.ts"
 import { tcpSource } from "./source/tcpSource.ts"
 
 export interface ClientEndpoint {
   readonly route: Route
   /** What may carry its links. */
   readonly transport: TransportChoice
-  /** The service of a destination, or where a source listens. */
-  readonly address: HostPort
   readonly dialTimeout: Duration.Duration | undefined
   /** How its relayed streams may be encrypted end to end; both ends need one in common. */
   readonly relayEncryptions: ReadonlyArray<Encryption>
+}
+
+export interface ClientDestination extends ClientEndpoint {
+  readonly service: Service
+  /** The header that tells the service who its users are. */
+  readonly proxyHeader: ProxyVersion
+}
+
+export interface ClientSource extends ClientEndpoint {
+  readonly listen: Listen
+  readonly balancing: Balancing
 }
 
 export interface ClientOptions {
@@ -37,8 +50,8 @@ export interface ClientOptions {
   /** The proxy for TCP connections to the control server and to relays; undefined: none for anybody. */
   readonly proxy?: ProxyFor | undefined
   readonly handshakeTimeout: Duration.Duration
-  readonly destinations: ReadonlyMap<EndpointName, ClientEndpoint>
-  readonly sources: ReadonlyMap<EndpointName, ClientEndpoint>
+  readonly destinations: ReadonlyMap<EndpointName, ClientDestination>
+  readonly sources: ReadonlyMap<EndpointName, ClientSource>
 }
 
 /** Only sources open streams: what comes in on the connection of a source is refused. */
@@ -49,21 +62,21 @@ const refuseStreams = ({ connection }: Incoming): Effect.Effect<void> =>
     Effect.ignore
   )
 
-const runDestination = Effect.fnUntraced(function* (name: EndpointName, options: ClientEndpoint) {
-  const { route, transport, address, dialTimeout, relayEncryptions } = options
-  const onConnection = tcpDestination({ name, service: address, dialTimeout })
+const runDestination = Effect.fnUntraced(function* (name: EndpointName, options: ClientDestination) {
+  const { route, transport, service, proxyHeader, dialTimeout, relayEncryptions } = options
+  const onConnection = tcpDestination({ name, service, proxyHeader, dialTimeout })
   const endpoint = yield* Effect.flatMap(Peers, (peers) =>
     peers.endpoint({ name, role: "destination", route, transport, relayEncryptions, onConnection })
   )
   return yield* untilRefused(endpoint)
 })
 
-const runSource = Effect.fnUntraced(function* (name: EndpointName, options: ClientEndpoint) {
-  const { route, transport, address, dialTimeout, relayEncryptions } = options
+const runSource = Effect.fnUntraced(function* (name: EndpointName, options: ClientSource) {
+  const { route, transport, listen, balancing, dialTimeout, relayEncryptions } = options
   const endpoint = yield* Effect.flatMap(Peers, (peers) =>
     peers.endpoint({ name, role: "source", route, transport, relayEncryptions, onConnection: refuseStreams })
   )
-  yield* tcpSource(endpoint, { name, listen: address, dialTimeout })
+  yield* tcpSource(endpoint, { name, listen, balancing, dialTimeout })
   return yield* untilRefused(endpoint)
 })
 

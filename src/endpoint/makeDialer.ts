@@ -1,25 +1,39 @@
 /**
- * From a source to a destination: the best path is asked first, and the next one when it does not answer or refuses. A
+ * From a source to a destination: who is asked first, and who next when he does not answer or refuses, is for `balance`. A
  * path that is silent is told apart from a service that is slow by asking the path itself for a sign of life.
  */
 import type { Duplex } from "node:stream"
-import { Clock, Duration, Effect, Option, Stream, SubscriptionRef } from "effect"
+import { Clock, Duration, Effect, Exit, Option, Random, Stream, SubscriptionRef } from "effect"
+import { type Balancing, NO_BALANCING } from "../domain/Balancing.ts"
 import { openFor } from "../internal/openFor.ts"
 import { after, raceLater } from "../internal/raceLater.ts"
 import type { OpenPath } from "../peer/OpenPath.ts"
-import { type Choice, choose } from "../peer/Paths.ts"
 import { ConnectFailed, PeerError, PeerUnreachable } from "../peer/PeerError.ts"
 import type { LocalEndpoint } from "../peer/Peers.ts"
 import { probeDeadline } from "../peer/RemotePeerActor.ts"
-import { connectRequest, connectResponse, DIRECT_REQUEST } from "../protocol/Connect.ts"
+import { connectRequest, connectResponse, DIRECT_REQUEST, type ProxyVersion } from "../protocol/Connect.ts"
+import { ErrorCode } from "../protocol/ErrorCode.ts"
 import { receive, write } from "../protocol/MessageStream.ts"
 import { signOfLife } from "../transport/signOfLife.ts"
 import type { TransportStream } from "../transport/Transport.ts"
+import {
+  type Attempt,
+  type Knowledge,
+  type Memory,
+  type Next,
+  NO_MEMORY,
+  nextStep,
+  type Outcome,
+  remember,
+  startTurn
+} from "./balance.ts"
 
 export interface Connected {
   /** User bytes, both ways. Destroyed with the Scope, if it is not over by then. */
   readonly stream: Duplex
   readonly path: OpenPath
+  /** The header that the destination wants before the user's first byte. */
+  readonly proxy: ProxyVersion
 }
 
 /** How long reaching the service may take, from the first try to its answer. */
@@ -28,22 +42,31 @@ export const DEFAULT_DIAL_TIMEOUT = Duration.seconds(10)
 /** Besides two round trips: a connection that is answered in this time costs no probe. */
 const GRACE_MILLIS = 100
 
-/** Nothing came back, which says nothing of the service: the path may answer again. */
-interface Silent {
-  readonly _tag: "Silent"
+/** What became of a path that was tried, and why. */
+interface Failure {
+  readonly outcome: Exclude<Outcome, "Pending">
   readonly message: string
 }
 
-interface NotTaken {
-  readonly _tag: "NotTaken"
-  readonly message: string
-}
+const silence: Failure = { outcome: "Silent", message: "it does not answer" }
 
-const silence: Silent = { _tag: "Silent", message: "it does not answer" }
+const blocked = (message: string) => Effect.fail<Failure>({ outcome: "Blocked", message })
 
-/** Makes the dialer of one source: it remembers which path was used last. */
-export const makeDialer = (endpoint: LocalEndpoint, dialTimeout: Duration.Duration = DEFAULT_DIAL_TIMEOUT) => {
-  let last: number | undefined
+/** Makes the dialer of one source: it remembers which paths were used last. */
+export const makeDialer = (
+  endpoint: LocalEndpoint,
+  dialTimeout: Duration.Duration = DEFAULT_DIAL_TIMEOUT,
+  balancing: Balancing = NO_BALANCING
+) => {
+  let memory = NO_MEMORY
+  const connections = new Map<string, number>()
+  const known: Knowledge = { connections: (peer) => connections.get(peer) ?? 0, standing: () => "Fine" }
+
+  const count = (peer: string, change: number) => {
+    const connected = known.connections(peer) + change
+    if (connected > 0) connections.set(peer, connected)
+    else connections.delete(peer)
+  }
 
   /** What is decided on the paths as they are, or else on the first change of them that allows it. */
   const firstOf = Effect.fnUntraced(function* <A>(decide: (paths: ReadonlyArray<OpenPath>) => A | undefined) {
@@ -69,22 +92,24 @@ export const makeDialer = (endpoint: LocalEndpoint, dialTimeout: Duration.Durati
     const answer = yield* receive(stream, connectResponse, messages)
     if (answer._tag === "Connected") {
       return offer === undefined
-        ? { stream, encryption: undefined }
-        : { stream: yield* offer.secure(stream, answer), encryption: answer.encryption }
+        ? { stream, proxy: answer.proxy, encryption: undefined }
+        : { stream: yield* offer.secure(stream, answer), proxy: answer.proxy, encryption: answer.encryption }
     }
-    const message =
-      answer._tag === "Refused" ? `${answer.message} (code ${answer.code})` : "the answer is not a connect answer"
-    return yield* Effect.fail<NotTaken>({ _tag: "NotTaken", message })
+    if (answer._tag !== "Refused") return yield* blocked("the answer is not a connect answer")
+    const message = `${answer.message} (code ${answer.code})`
+    // What a relay says may be its own: then another path to the same destination may do.
+    return destinationKey === undefined || answer.code === ErrorCode.DestinationRelayEncryptionError
+      ? yield* Effect.fail<Failure>({ outcome: "Refused", message })
+      : yield* blocked(message)
   })
 
   const ask = (path: OpenPath) =>
     openFor(path.open, (stream) => converse(path, stream)).pipe(
       // A stream that fails says something of the service only while its connection lives.
-      Effect.mapError((error): Silent | NotTaken =>
-        error._tag === "NotTaken" || path.connection.ended() === undefined
-          ? { _tag: "NotTaken", message: error.message }
-          : { _tag: "Silent", message: error.message }
-      )
+      Effect.mapError((error): Failure => {
+        if ("outcome" in error) return error
+        return { outcome: path.connection.ended() === undefined ? "Blocked" : "Silent", message: error.message }
+      })
     )
 
   /** Fails when the path itself does not answer, or when it is not sure any more and one opens that was not tried. */
@@ -104,35 +129,67 @@ export const makeDialer = (endpoint: LocalEndpoint, dialTimeout: Duration.Durati
   const attempt = (path: OpenPath, tried: ReadonlyMap<number, unknown>) =>
     raceLater(ask(path), after(GRACE_MILLIS + 2 * path.roundTripMillis, giveUp(path, tried)))
 
+  /** Counts the connection of a destination from the first try until its stream is closed. */
+  const counted = <A extends { readonly stream: Duplex }, E, R>(peer: string, tried: Effect.Effect<A, E, R>) => {
+    if (balancing.policy !== "least-conns") return tried
+    const released = () => count(peer, -1)
+    return Effect.suspend(() => {
+      count(peer, 1)
+      return Effect.onExit(tried, (exit) =>
+        Effect.sync(() => {
+          if (Exit.isSuccess(exit) && !exit.value.stream.closed) exit.value.stream.once("close", released)
+          else released()
+        })
+      )
+    })
+  }
+
   return Effect.gen(function* () {
     const startedAt = yield* Clock.currentTimeMillis
-    const tried = new Map<number, Silent | NotTaken | undefined>()
+    const seed = balancing.policy === "random" ? yield* Random.next : 0
+    const tried = new Map<number, Attempt>()
     const causes: Array<string> = []
-    const mayTake = ({ id, state }: OpenPath) =>
-      !tried.has(id) || (state === "Open" && tried.get(id)?._tag === "Silent")
+    let dialMemory: Memory | undefined
+
+    /** The next path, once there is one; undefined when nobody is left to ask. */
+    const nextPath = Effect.gen(function* () {
+      const elapsedMillis = (yield* Clock.currentTimeMillis) - startedAt
+      const step = yield* firstOf((paths) => {
+        const dial = { memory: dialMemory ?? startTurn(memory), seed, tried, elapsedMillis }
+        const next = nextStep(balancing, dial, known, paths)
+        return next._tag === "Wait" ? undefined : next
+      })
+      if (step._tag === "Stop") return undefined
+      if (dialMemory === undefined) {
+        memory = startTurn(memory)
+        dialMemory = memory
+      }
+      return step
+    })
 
     const search = Effect.gen(function* () {
       while (true) {
-        const choice = yield* firstOf((paths) => choose(paths.filter(mayTake), last))
-        const path = choice.order[0]!
-        tried.set(path.id, undefined)
-        const result = yield* Effect.result(attempt(path, tried))
+        const step = yield* nextPath
+        if (step === undefined) return yield* connectFailed(endpoint, causes)
+        const { path } = step
+        const { id, peerId } = path
+        tried.set(id, { peerId, outcome: "Pending" })
+        const result = yield* Effect.result(counted(peerId, attempt(path, tried)))
         if (result._tag === "Success") {
-          const { stream, encryption } = result.success
-          if (path.id !== last) {
+          const { stream, proxy, encryption } = result.success
+          // Of several destinations, each has a path that was used last.
+          const used = balancing.policy === "none" ? memory.used.slice(0, 1) : memory.used
+          if (!used.includes(id)) {
             yield* Effect.logInfo("path.selected").pipe(
-              Effect.annotateLogs({ ...explain(endpoint, choice), ...(encryption !== undefined && { encryption }) })
+              Effect.annotateLogs({ ...explain(endpoint, step), ...(encryption !== undefined && { encryption }) })
             )
           }
-          last = path.id
-          return { stream, path } satisfies Connected
+          memory = remember(memory, path, yield* SubscriptionRef.get(endpoint.paths))
+          return { stream, path, proxy } satisfies Connected
         }
-        tried.set(path.id, result.failure)
-        causes.push(`${path.address}: ${result.failure.message}`)
-        // A refusal is an answer. After silence only, a path may still open that works.
-        const untried = (yield* SubscriptionRef.get(endpoint.paths)).some(({ id }) => !tried.has(id))
-        const refused = [...tried.values()].some((failure) => failure?._tag === "NotTaken")
-        if (refused && !untried) return yield* connectFailed(endpoint, causes)
+        const { outcome, message } = result.failure
+        tried.set(id, { peerId, outcome })
+        causes.push(`${path.address}: ${message}`)
       }
     })
     const tooLate = Effect.gen(function* () {
@@ -154,18 +211,17 @@ const connectFailed = (endpoint: LocalEndpoint, causes: ReadonlyArray<string>) =
   )
 
 /** The event of a choice: what was taken and why, and what was not. */
-const explain = (endpoint: LocalEndpoint, { order, reason }: Choice<OpenPath>) => {
-  const [path, ...others] = order
+const explain = (endpoint: LocalEndpoint, { path, others, reason }: Extract<Next<OpenPath>, { _tag: "Try" }>) => {
   const told = ({ address, direction, carrier, state, roundTripMillis }: OpenPath) =>
     `${address} ${direction} ${carrier} ${state === "Suspect" ? "suspect " : ""}${rounded(roundTripMillis)}ms`
   return {
     endpoint: endpoint.name,
-    peer: path!.peerId,
-    path: path!.id,
-    address: path!.address,
-    direction: path!.direction,
-    carrier: path!.carrier,
-    rttMillis: rounded(path!.roundTripMillis),
+    peer: path.peerId,
+    path: path.id,
+    address: path.address,
+    direction: path.direction,
+    carrier: path.carrier,
+    rttMillis: rounded(path.roundTripMillis),
     reason,
     ...(others.length > 0 && { refused: others.map(told).join(", ") })
   }

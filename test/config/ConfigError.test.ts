@@ -32,11 +32,10 @@ describe("problems", () => {
   })
 
   it("a key that only a later version has is refused, and says so", () => {
-    const file =
-      '[client]\nnat-pmp = "dial"\n[client.sources.a]\nlb-policy = "random"\n[relay]\nstatus-addr = "x"\n[[server.ingress]]\nallow-cidrs = []\n'
+    const file = '[client]\nnat-pmp = "dial"\n[relay]\nstatus-addr = "x"\n[[server.ingress]]\nallow-cidrs = []\n'
     assert.deepStrictEqual(
       problems(file).sort(),
-      ["client.nat-pmp", "client.sources.a.lb-policy", "relay.status-addr", "server.ingress.allow-cidrs"].map(
+      ["client.nat-pmp", "relay.status-addr", "server.ingress.allow-cidrs"].map(
         (key) => `a.toml: ${key} is not available in this version; remove it`
       )
     )
@@ -78,7 +77,7 @@ describe("problems", () => {
         'a.toml: client.server-addr: "::1" has no port; write [::1]:port',
         'b.toml: client.direct-addr: "x" is not a host and a port; write host:port, or [address]:port for IPv6',
         'a.toml: client.sources.a.route: "relais" is not a route; write "any", "direct" or "relay"',
-        'b.toml: client.sources.a.url: "udp://:1" has an unknown scheme; write tcp://host:port',
+        'b.toml: client.sources.a.url: "udp://:1" has an unknown scheme; write one of tcp, tls, unix, http, https, ws, wss',
         "b.toml: client.sources.b.url: there is none; write tcp://host:port"
       ])
     }).pipe(noEnvironment)

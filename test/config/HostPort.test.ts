@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Result } from "effect"
-import { parseHostport, parseListenAddress, parseServerAddress, parseTcpUrl } from "../../src/config/HostPort.ts"
+import { parseHostport, parseListenAddress, parseServerAddress } from "../../src/config/HostPort.ts"
 import { golden, text } from "./golden.ts"
 
 describe("addresses", () => {
@@ -33,10 +33,6 @@ describe("addresses", () => {
       failure(parseListenAddress("127.0.0.1")),
       '"127.0.0.1" is not a host and a port; write host:port, or [address]:port for IPv6'
     )
-    assert.include(failure(parseTcpUrl("dial")("http://h")), "not available in this version")
-    assert.include(failure(parseTcpUrl("dial")("h:1")), "unknown scheme")
-    assert.include(failure(parseTcpUrl("dial")("tcp://h:0")), "no port that can be dialed")
-    assert.isTrue(Result.isSuccess(parseTcpUrl("listen")("tcp://h:0")))
     assert.strictEqual(failure(parseHostport("::1")), '"::1" is an IPv6 address without brackets; write [::1]')
     assert.strictEqual(
       failure(parseHostport("a:b")),

@@ -6,12 +6,14 @@ import { ConfigProvider, Duration, Effect, Redacted } from "effect"
 import { clientConfig } from "../../src/config/ClientConfig.ts"
 import type { ConfigSource } from "../../src/config/ConfigTables.ts"
 import { controlConfig } from "../../src/config/ControlConfig.ts"
+import type { EndpointConfig, SourceConfig } from "../../src/config/EndpointConfig.ts"
 import type { HostPort } from "../../src/config/HostPort.ts"
 import type { IngressConfig, RelayIngressConfig } from "../../src/config/Ingress.ts"
 import { logConfig } from "../../src/config/LogConfig.ts"
 import { loadFiles } from "../../src/config/loadFiles.ts"
 import { relayConfig } from "../../src/config/RelayConfig.ts"
 import { serverConfig } from "../../src/config/ServerConfig.ts"
+import type { SocketUrl, UnixUrl } from "../../src/domain/EndpointUrl.ts"
 
 export type Role = "client" | "server" | "control" | "relay"
 
@@ -91,20 +93,25 @@ export const runCase = Effect.fnUntraced(
     effect.pipe(Effect.provideService(ConfigProvider.ConfigProvider, ConfigProvider.fromUnknown(golden.env ?? {})))
 )
 
-const client = Effect.fnUntraced(function* (sources: ReadonlyArray<ConfigSource>) {
-  const config = yield* clientConfig(sources)
-  const endpoints = (map: typeof config.sources) =>
-    Object.fromEntries(
-      [...map].map(([name, { route, relayEncryptions, address, dialTimeout }]) => [
-        name,
-        {
-          route,
-          relay_encryptions: relayEncryptions,
-          dial_timeout_ns: dialTimeout === undefined ? 0 : nanos(dialTimeout),
-          host_port: text(address)
-        }
-      ])
-    )
+const client = Effect.fnUntraced(function* (files: ReadonlyArray<ConfigSource>) {
+  const config = yield* clientConfig(files)
+  const common = ({ route, relayEncryptions, dialTimeout }: EndpointConfig) => ({
+    route,
+    relay_encryptions: relayEncryptions,
+    dial_timeout_ns: dialTimeout === undefined ? 0 : nanos(dialTimeout)
+  })
+  const named = <A, B>(map: ReadonlyMap<string, A>, tell: (endpoint: A) => B) =>
+    Object.fromEntries([...map].map(([name, endpoint]) => [name, tell(endpoint)]))
+  const destinations = named(config.destinations, (destination) => ({
+    ...common(destination),
+    proxy: destination.proxyHeader,
+    target: where(destination.url)
+  }))
+  const sources = named(config.sources, (source) => ({
+    ...common(source),
+    listen: where(source.url),
+    ...balancing(source)
+  }))
   return {
     token: Redacted.value(config.token),
     metadata: config.metadata,
@@ -112,10 +119,24 @@ const client = Effect.fnUntraced(function* (sources: ReadonlyArray<ConfigSource>
     server_tls_name: config.serverName,
     direct_addr: text(config.directAddress),
     handshake_idle_timeout_ns: nanos(config.handshakeTimeout),
-    destinations: endpoints(config.destinations),
-    sources: endpoints(config.sources)
+    destinations,
+    sources
   }
 })
+
+const where = (url: SocketUrl | UnixUrl) =>
+  url._tag === "unix" ? { scheme: url._tag, path: url.path } : { scheme: url._tag, host_port: text(url) }
+
+/** Upstream's words for it. */
+const balancing = ({ balancing: { policy, retry } }: SourceConfig) => {
+  const max = retry._tag === "Count" ? retry.destinations : retry._tag === "Timed" ? retry.millis : 0
+  const words = { Never: "", Count: "count", Timed: "timed", All: "all" }
+  return {
+    lb_policy: policy === "none" ? "" : policy,
+    lb_retry: policy === "none" ? "" : words[retry._tag],
+    lb_retry_max: max
+  }
+}
 
 const server = Effect.fnUntraced(function* (sources: ReadonlyArray<ConfigSource>) {
   const config = yield* serverConfig(sources)

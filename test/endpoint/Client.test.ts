@@ -117,7 +117,7 @@ describe.each(transports)("clients over %s", (_, transport) => {
       const failed = yield* Effect.flip(visit(yield* source.port("web"), "hello"))
       assert.strictEqual(failed.code, "ECONNRESET")
       const { detail } = yield* source.says("connection.failed")
-      assert.match(String(detail), /ECONNREFUSED \(code 501\)/)
+      assert.match(String(detail), /ECONNREFUSED, nobody listens there.* \(code 501\)/)
     })
   )
 

@@ -4,6 +4,7 @@ import { type AddressInfo, connect, createServer, type Socket } from "node:net"
 import { Cause, Context, Data, Duration, Effect, Exit, Fiber, Layer, Logger, Redacted, References, Scope } from "effect"
 import { makeAuthority } from "../../src/certs/Authority.ts"
 import { ControlServer } from "../../src/directory/server/ControlServer.ts"
+import { type Balancing, NO_BALANCING } from "../../src/domain/Balancing.ts"
 import type { TransportChoice } from "../../src/domain/Carrier.ts"
 import type { Encryption } from "../../src/domain/Encryption.ts"
 import type { EndpointName } from "../../src/domain/EndpointName.ts"
@@ -11,6 +12,7 @@ import type { Route } from "../../src/domain/Route.ts"
 import type { SocketAddress } from "../../src/domain/SocketAddress.ts"
 import { Client, type ClientEndpoint } from "../../src/endpoint/Client.ts"
 import { Alpn } from "../../src/protocol/Alpn.ts"
+import type { ProxyVersion } from "../../src/protocol/Connect.ts"
 import { startCombined } from "../../src/relay/server/Relay.ts"
 import { type Connection, type Endpoint, Transport } from "../../src/transport/Transport.ts"
 import { DialTimedOut, TransportError } from "../../src/transport/TransportError.ts"
@@ -39,6 +41,8 @@ export interface Endpoints {
   readonly route?: Route
   readonly transport?: TransportChoice
   readonly relayEncryptions?: ReadonlyArray<Encryption>
+  readonly proxyHeader?: ProxyVersion
+  readonly balancing?: Balancing
 }
 
 export interface RunningClient {
@@ -121,15 +125,24 @@ export const makeWorld = Effect.fnUntraced(function* (
       events.push({ message: String(first), detail, fields: fiber.getRef(References.CurrentLogAnnotations) })
       for (const look of waiting) look()
     })
-    const option = (port: number): ClientEndpoint => ({
+    const option: ClientEndpoint = {
       route: endpoints.route ?? "any",
       transport: endpoints.transport ?? "auto",
-      address: { host: "127.0.0.1", port },
       dialTimeout: endpoints.dialTimeout,
       relayEncryptions: endpoints.relayEncryptions ?? ["tls", "dhxcp"]
-    })
-    const named = (names: ReadonlyArray<readonly [string, number]>) =>
-      new Map(names.map(([name, port]) => [name as EndpointName, option(port)]))
+    }
+    const local = (port: number) => ({ _tag: "tcp", host: "127.0.0.1", port }) as const
+    const { proxyHeader = "none", balancing = NO_BALANCING } = endpoints
+    const destinations = Object.entries(endpoints.destinations ?? {}).map(
+      ([name, port]) => [name as EndpointName, { ...option, service: local(port), proxyHeader }] as const
+    )
+    const ports = [
+      ...(endpoints.sources ?? []).map((name) => [name, 0] as const),
+      ...(endpoints.taken === undefined ? [] : [["taken", endpoints.taken] as const])
+    ]
+    const sources = ports.map(
+      ([name, port]) => [name as EndpointName, { ...option, listen: local(port), balancing }] as const
+    )
     const fiber = yield* Client.run({
       server,
       trust: Trust.authorities("127.0.0.1", [authority.certificatePem]),
@@ -138,11 +151,8 @@ export const makeWorld = Effect.fnUntraced(function* (
       buildVersion: "test",
       directAddress: { host: "127.0.0.1", port: 0 },
       handshakeTimeout: Duration.seconds(1),
-      destinations: named(Object.entries(endpoints.destinations ?? {})),
-      sources: named([
-        ...(endpoints.sources ?? []).map((name) => [name, 0] as const),
-        ...(endpoints.taken === undefined ? [] : [["taken", endpoints.taken] as const])
-      ])
+      destinations: new Map(destinations),
+      sources: new Map(sources)
     }).pipe(
       Effect.provide(provided),
       Effect.provide(Logger.layer([log])),

@@ -7,10 +7,11 @@
 import { isIP, type Socket } from "node:net"
 import type { Duplex } from "node:stream"
 import { createSecureContext, getCACertificates, type TLSSocket, connect as tlsConnect } from "node:tls"
-import { type Duration, Effect, Redacted, type Scope } from "effect"
+import { Duration, Effect, Redacted, type Scope } from "effect"
 import type { Identity } from "../../certs/Identity.ts"
 import { format } from "../../domain/EndpointUrl.ts"
 import { abort } from "../../internal/abort.ts"
+import { after, raceLater } from "../../internal/raceLater.ts"
 import { resettable } from "../../internal/resettable.ts"
 import { connectTcp } from "../../internal/tcp.ts"
 import { connectUnix } from "../../internal/unix.ts"
@@ -51,14 +52,13 @@ export const dialService = (
   const held = <A extends Duplex, E>(stream: Effect.Effect<A, E>): Effect.Effect<A, E, Scope.Scope> =>
     Effect.acquireRelease(stream, (stream) => Effect.sync(() => abort(stream)), { interruptible: true })
 
+  const context = service._tag === "tls" ? contextOf(service) : undefined
   const dial =
-    service._tag === "tls"
-      ? Effect.flatMap(held(raw), (socket) => held(secured(socket, service, contextOf(service), address)))
+    service._tag === "tls" && context !== undefined
+      ? Effect.flatMap(held(raw), (socket) => held(secured(socket, service, context, address)))
       : held(raw)
-  return Effect.timeoutOrElse(dial, {
-    duration: dialTimeout,
-    orElse: () => Effect.fail(unreachable("timed out"))
-  })
+  const tooLate = Effect.suspend(() => Effect.fail(unreachable("timed out")))
+  return raceLater(dial, after(Duration.toMillis(dialTimeout), tooLate))
 }
 
 /** Made once: it takes longer than a handshake. */

@@ -1,28 +1,28 @@
 /**
- * `tcp://` beside the service: every stream that a source opens is carried to the service.
+ * Beside the service: every stream that a source opens is carried to the service.
  *
  * The connect request is answered when the service has taken the connection, so that a source learns that it did not, and
  * can try elsewhere; upstream answers before it knows.
  */
 import { Duration, Effect, FiberSet } from "effect"
 import type { EndpointName } from "../../domain/EndpointName.ts"
-import * as SocketAddress from "../../domain/SocketAddress.ts"
-import { abort } from "../../internal/abort.ts"
 import { join } from "../../internal/join.ts"
-import { after, raceLater, whenClosed } from "../../internal/raceLater.ts"
-import { connectTcp, type HostPort } from "../../internal/tcp.ts"
+import { raceLater, whenClosed } from "../../internal/raceLater.ts"
 import type { RelayEncryption } from "../../peer/encryption/RelayEncryption.ts"
 import type { Incoming } from "../../peer/Peers.ts"
-import { connectRequest, connectResponse, PLAIN_ANSWER } from "../../protocol/Connect.ts"
+import { connectRequest, connectResponse, PLAIN_ANSWER, type ProxyVersion } from "../../protocol/Connect.ts"
 import { ErrorCode } from "../../protocol/ErrorCode.ts"
 import { decode, receiveFrameWithin, send, write } from "../../protocol/MessageStream.ts"
 import type { TransportStream } from "../../transport/Transport.ts"
-import { EndpointError, ServiceUnreachable, UserGone } from "../EndpointError.ts"
+import { EndpointError, UserGone } from "../EndpointError.ts"
 import { DEFAULT_DIAL_TIMEOUT } from "../makeDialer.ts"
+import { dialService, type Service } from "./dialService.ts"
 
 export interface TcpDestinationOptions {
   readonly name: EndpointName
-  readonly service: HostPort
+  readonly service: Service
+  /** The header that tells the service who its users are; undefined: none. */
+  readonly proxyHeader?: ProxyVersion | undefined
   readonly dialTimeout?: Duration.Duration | undefined
 }
 
@@ -30,27 +30,9 @@ const REQUEST_DEADLINE = Duration.seconds(5)
 
 /** What to do with the connections of a destination: serve the streams of each until it ends. */
 export const tcpDestination = (options: TcpDestinationOptions) => {
-  const { service, dialTimeout = DEFAULT_DIAL_TIMEOUT } = options
-  const address = SocketAddress.format({ host: service.host || "localhost", port: service.port })
-  const unreachable = (code: string) => new EndpointError({ reason: new ServiceUnreachable({ address, code }) })
-
-  /** Until it has taken too long, or the source gives the stream up: then nobody waits for the service any more. */
-  const dialService = (stream: TransportStream) =>
-    Effect.acquireRelease(
-      raceLater(
-        connectTcp(service).pipe(
-          Effect.tap((socket) => Effect.sync(() => socket.on("error", () => {}))),
-          Effect.mapError((error) => unreachable(error.code ?? error.message))
-        ),
-        after(
-          Duration.toMillis(dialTimeout),
-          Effect.suspend(() => Effect.fail(unreachable("timed out")))
-        ),
-        whenClosed(stream, userGone)
-      ),
-      (socket) => Effect.sync(() => abort(socket)),
-      { interruptible: true }
-    )
+  const { service, proxyHeader = "none", dialTimeout = DEFAULT_DIAL_TIMEOUT } = options
+  const dial = dialService(service, dialTimeout)
+  const plainAnswer = proxyHeader === "none" ? PLAIN_ANSWER : { ...PLAIN_ANSWER, proxy: proxyHeader }
 
   const serveStream = Effect.fnUntraced(function* ({ messages, encryption }: Incoming, stream: TransportStream) {
     const request = yield* decode(connectRequest, yield* receiveFrameWithin(stream, messages, REQUEST_DEADLINE))
@@ -64,7 +46,8 @@ export const tcpDestination = (options: TcpDestinationOptions) => {
     const secured = yield* (encryption === undefined ? unsecured : encryption.answer(request)).pipe(
       Effect.tapError((error) => refuse(ErrorCode.DestinationRelayEncryptionError, error))
     )
-    const socket = yield* Effect.tapError(dialService(stream), (error) =>
+    // When the source gives the stream up, nobody waits for the service any more.
+    const socket = yield* Effect.tapError(raceLater(dial, whenClosed(stream, userGone)), (error) =>
       error.reason._tag === "UserGone"
         ? Effect.void
         : Effect.andThen(
@@ -72,7 +55,7 @@ export const tcpDestination = (options: TcpDestinationOptions) => {
             refuse(ErrorCode.DestinationDialFailed, error)
           )
     )
-    const answer = encryption === undefined ? PLAIN_ANSWER : { ...PLAIN_ANSWER, ...secured.response }
+    const answer = encryption === undefined ? plainAnswer : { ...plainAnswer, ...secured.response }
     write(stream, connectResponse, answer, messages)
     const plain = yield* Effect.tapError(secured.secure(stream), (error) =>
       Effect.logWarning("encryption.failed", error.message)
@@ -101,7 +84,7 @@ export const tcpDestination = (options: TcpDestinationOptions) => {
 
 /** A direct link is encrypted itself. */
 const unsecured: ReturnType<RelayEncryption["answer"]> = Effect.succeed({
-  response: PLAIN_ANSWER,
+  response: { encryption: "none" },
   secure: (stream) => Effect.succeed(stream)
 })
 

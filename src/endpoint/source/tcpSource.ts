@@ -1,19 +1,26 @@
-/** `tcp://` on the user's side: every connection that comes in is carried to the destination. */
-import type { Socket } from "node:net"
+/**
+ * On the user's side: every connection that comes in is carried to the destination, behind the header that tells the service
+ * whose it is, if the destination asks for one.
+ */
+import type { Duplex } from "node:stream"
 import { type Duration, Effect, FiberSet } from "effect"
+import type { Balancing } from "../../domain/Balancing.ts"
 import type { EndpointName } from "../../domain/EndpointName.ts"
-import * as SocketAddress from "../../domain/SocketAddress.ts"
 import { abort } from "../../internal/abort.ts"
 import { join } from "../../internal/join.ts"
 import { raceLater, whenClosed } from "../../internal/raceLater.ts"
-import { type HostPort, listenTcp } from "../../internal/tcp.ts"
 import type { LocalEndpoint } from "../../peer/Peers.ts"
-import { EndpointError, ListenFailed, UserGone } from "../EndpointError.ts"
+import { EndpointError, UserGone } from "../EndpointError.ts"
 import { makeDialer } from "../makeDialer.ts"
+import { type Listen, listenUsers } from "./listenUsers.ts"
+import { proxyHeader } from "./proxyHeader.ts"
+import type { User } from "./User.ts"
 
 export interface TcpSourceOptions {
   readonly name: EndpointName
-  readonly listen: HostPort
+  readonly listen: Listen
+  /** How users are spread over several destinations; undefined: by the best path. */
+  readonly balancing?: Balancing | undefined
   readonly dialTimeout?: Duration.Duration | undefined
 }
 
@@ -22,15 +29,15 @@ const MAX_WAITING = 1_024
 
 /** Listens, and runs for as long as the Scope lives. The address that was bound. */
 export const tcpSource = Effect.fnUntraced(function* (endpoint: LocalEndpoint, options: TcpSourceOptions) {
-  const dial = makeDialer(endpoint, options.dialTimeout)
+  const dial = makeDialer(endpoint, options.dialTimeout, options.balancing)
   const labels = { endpoint: options.name }
   const runConnection = yield* Effect.annotateLogs(FiberSet.makeRuntime<never, void, never>(), labels)
   let waiting = 0
   let refusing = false
 
-  const carry = Effect.fnUntraced(function* (socket: Socket) {
+  const carry = Effect.fnUntraced(function* ({ stream: socket, facts }: User) {
     waiting++
-    const { stream } = yield* raceLater(dial, whenClosed(socket, userGone)).pipe(
+    const { stream, proxy } = yield* raceLater(dial, whenClosed(socket, userGone)).pipe(
       Effect.ensuring(
         Effect.sync(() => {
           waiting--
@@ -38,11 +45,12 @@ export const tcpSource = Effect.fnUntraced(function* (endpoint: LocalEndpoint, o
         })
       )
     )
+    if (proxy !== "none") stream.write(proxyHeader(proxy, facts))
     yield* join(socket, stream)
   }, Effect.scoped)
 
   /** Said once each time that it begins: whoever floods us shall not flood the log. */
-  const refuse = (socket: Socket) => {
+  const refuse = (socket: Duplex) => {
     abort(socket)
     if (refusing) return
     refusing = true
@@ -53,11 +61,11 @@ export const tcpSource = Effect.fnUntraced(function* (endpoint: LocalEndpoint, o
     )
   }
 
-  const server = yield* listenTcp(options.listen, (socket) => {
-    socket.on("error", () => {})
+  const come = (user: User) => {
+    const socket = user.stream
     if (waiting >= MAX_WAITING) return refuse(socket)
     runConnection(
-      carry(socket).pipe(
+      carry(user).pipe(
         Effect.catch((error) => Effect.logWarning("connection.failed", error.message)),
         Effect.tapCause((cause) => Effect.logDebug("connection ended", cause)),
         Effect.ensuring(
@@ -67,18 +75,12 @@ export const tcpSource = Effect.fnUntraced(function* (endpoint: LocalEndpoint, o
         )
       )
     )
-  }).pipe(
-    Effect.mapError((error) => {
-      const address = SocketAddress.format({ host: options.listen.host || "*", port: options.listen.port })
-      const reason = new ListenFailed({ endpoint: options.name, address, code: error.code ?? error.message })
-      return new EndpointError({ reason })
-    })
-  )
-  const bound = server.address() as { address: string; port: number }
-  const address = { host: bound.address, port: bound.port }
-  yield* Effect.logInfo("source.listening").pipe(
-    Effect.annotateLogs({ endpoint: options.name, address: SocketAddress.format(address) })
-  )
+  }
+  const failed = ({ message }: EndpointError) => {
+    runConnection(Effect.logInfo("user.refused", message))
+  }
+  const address = yield* listenUsers(options.name, options.listen, { come, failed })
+  yield* Effect.logInfo("source.listening").pipe(Effect.annotateLogs({ endpoint: options.name, address }))
   return address
 })
 

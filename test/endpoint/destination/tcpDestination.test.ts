@@ -15,7 +15,7 @@ const linkTo = Effect.fnUntraced(function* (port: number, host = "127.0.0.1") {
   const link = yield* makeLinks
   const play = tcpDestination({
     name: "web" as EndpointName,
-    service: { host, port },
+    service: { _tag: "tcp", host, port },
     dialTimeout: Duration.millis(500)
   })
   const direct = (connection: Connection) =>

@@ -9,11 +9,13 @@ it.live("a source lets 1,024 users wait for a path, refuses further ones, and sa
     const warnings: Array<unknown> = []
     const log = Logger.make<unknown, void>(({ message }) => void warnings.push(message))
     const endpoint = yield* endpointWith([])
-    const { port } = yield* tcpSource(endpoint, {
+    const address = yield* tcpSource(endpoint, {
       name: endpoint.name,
-      listen: { host: "127.0.0.1", port: 0 },
+      listen: { _tag: "tcp", host: "127.0.0.1", port: 0 },
       dialTimeout: Duration.seconds(30)
     }).pipe(Effect.provide(Logger.layer([log])))
+
+    const port = Number(address.split(":").at(-1))
 
     const refused = yield* Effect.acquireRelease(
       Effect.sync(() => {

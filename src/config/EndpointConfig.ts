@@ -1,0 +1,275 @@
+/**
+ * The settings of one destination or source, checked. What cannot work together is refused, so that nothing that was written
+ * is ignored; upstream ignores it.
+ */
+import { type Duration, Effect, Result, Schema } from "effect"
+import { BalancePolicy, type Balancing, type Retry } from "../domain/Balancing.ts"
+import type { TransportChoice } from "../domain/Carrier.ts"
+import type { Encryption } from "../domain/Encryption.ts"
+import { type EndpointUrl, isSecure, type SocketUrl, type UnixUrl } from "../domain/EndpointUrl.ts"
+import { Route } from "../domain/Route.ts"
+import { type ConfigReason, ValueInvalid } from "./ConfigError.ts"
+import type { DestinationTable, SourceTable } from "./ConfigTables.ts"
+import { join } from "./canonicalKeys.ts"
+import { withoutEmpty } from "./fold.ts"
+import { invalidValues } from "./invalidValues.ts"
+import { parsed, parsedTexts } from "./parsed.ts"
+import { parseEncryptions } from "./parseEncryptions.ts"
+import { parseDestinationUrl, parseSourceUrl } from "./parseEndpointUrl.ts"
+import { positiveDuration } from "./positiveDuration.ts"
+import { endpointTransport } from "./transportSetting.ts"
+
+export interface EndpointConfig {
+  readonly route: Route
+  /** What may carry its links, of what the client has. */
+  readonly transport: TransportChoice
+  /** How streams through a relay may be encrypted; both ends must allow it. */
+  readonly relayEncryptions: ReadonlyArray<Encryption>
+  /** How long reaching the other end may take; undefined: as long as the default of whoever dials. */
+  readonly dialTimeout: Duration.Duration | undefined
+  /** What is shown over TLS: a source needs it, a destination may have it. */
+  readonly certificate: CertificateFiles | undefined
+}
+
+/** PEM files of a certificate and its private key, which may be the same. */
+export interface CertificateFiles {
+  readonly certificateFile: string
+  readonly keyFile: string
+}
+
+export interface DestinationConfig extends EndpointConfig {
+  readonly url: SocketUrl | UnixUrl
+  /** Whose certificates are taken from the service: those of the system's roots, of the roots in a PEM file, or anyone's. */
+  readonly trust: "system" | "anyone" | { readonly file: string }
+  /** The header that tells the service who its users are. */
+  readonly proxyHeader: "none" | "v1" | "v2"
+}
+
+export interface SourceConfig extends EndpointConfig {
+  readonly url: SocketUrl | UnixUrl
+  /** Users must show a certificate that leads to a root in this PEM file. */
+  readonly authoritiesFile: string | undefined
+  readonly balancing: Balancing
+}
+
+/** What holds for endpoints that do not say otherwise. */
+export type EndpointDefaults = Pick<EndpointConfig, "relayEncryptions" | "transport">
+
+/** Where the endpoint is, for messages about it. */
+export interface EndpointPlace {
+  /** `client.destinations.web` */
+  readonly prefix: string
+  readonly origin: (path: ReadonlyArray<PropertyKey>) => string
+}
+
+/** A destination, or all that is wrong with it. */
+export const destinationConfig = (table: DestinationTable, defaults: EndpointDefaults, place: EndpointPlace) =>
+  checked(DestinationSettings, table, place, (settings) => {
+    const { url, "cas-file": authorities, "proxy-proto-version": version } = settings
+    return checkedTogether(place, [...transportProblems(settings, defaults), ...tlsProblems(settings)], {
+      ...common(settings, defaults),
+      url,
+      trust: authorities === undefined ? "system" : authorities === SKIP_VERIFY ? "anyone" : { file: authorities },
+      proxyHeader: version ?? "none"
+    } satisfies DestinationConfig)
+  })
+
+/** A source, or all that is wrong with it. */
+export const sourceConfig = (table: SourceTable, defaults: EndpointDefaults, place: EndpointPlace) =>
+  checked(SourceSettings, table, place, (settings) => {
+    const problems = [
+      ...transportProblems(settings, defaults),
+      ...tlsProblems(settings),
+      ...sourceTlsProblems(settings),
+      ...balancingProblems(settings)
+    ]
+    return checkedTogether(place, problems, {
+      ...common(settings, defaults),
+      url: settings.url,
+      authoritiesFile: settings["cas-file"],
+      balancing: balancingOf(settings)
+    } satisfies SourceConfig)
+  })
+
+const parsedRoute = (text: string): Result.Result<Route, string> =>
+  Result.mapError(
+    Schema.decodeUnknownResult(Route)(text),
+    () => `"${text}" is not a route; write "any", "direct" or "relay"`
+  )
+
+/** Kinds that this version has; the others are read, and refused. */
+const available = <A extends EndpointUrl>(url: A): Result.Result<Extract<A, SocketUrl | UnixUrl>, string> =>
+  url._tag === "tcp" || url._tag === "tls" || url._tag === "unix"
+    ? Result.succeed(url as Extract<A, SocketUrl | UnixUrl>)
+    : Result.fail(`${url._tag} URLs are not available in this version; write tcp://host:port`)
+
+const endpointSettings = {
+  route: parsed(parsedRoute).pipe(Schema.withDecodingDefaultKey(Effect.succeed("any"))),
+  transport: Schema.optionalKey(endpointTransport),
+  "relay-encryptions": Schema.optionalKey(parsedTexts(parseEncryptions)),
+  "dial-timeout": Schema.optionalKey(
+    Schema.BigInt.check(Schema.makeFilter((nanos) => (nanos < 0n ? "it must not be negative" : undefined)))
+  ),
+  "cas-file": Schema.optionalKey(Schema.String),
+  "cert-file": Schema.optionalKey(Schema.String),
+  "key-file": Schema.optionalKey(Schema.String)
+}
+
+/** One of some words. */
+const oneOf = <const L extends ReadonlyArray<string>>(what: string, words: L) =>
+  parsed((text): Result.Result<L[number], string> => {
+    const list = words.map((word) => `"${word}"`).join(", ")
+    return words.includes(text)
+      ? Result.succeed(text)
+      : Result.fail(`"${text}" is not ${what}; write one of ${list}, or leave it out`)
+  })
+
+const POLICIES = BalancePolicy.literals.filter((policy) => policy !== "none")
+
+const DestinationSettings = Schema.Struct({
+  ...endpointSettings,
+  url: parsed((text) => Result.flatMap(parseDestinationUrl(text), available)).pipe(
+    Schema.withDecodingDefaultKey(Effect.succeed(""))
+  ),
+  "proxy-proto-version": Schema.optionalKey(oneOf("a version of the PROXY protocol", ["v1", "v2"]))
+})
+
+const SourceSettings = Schema.Struct({
+  ...endpointSettings,
+  url: parsed((text) => Result.flatMap(parseSourceUrl(text), available)).pipe(
+    Schema.withDecodingDefaultKey(Effect.succeed(""))
+  ),
+  "lb-policy": Schema.optionalKey(oneOf("a policy", POLICIES)),
+  "lb-retry": Schema.optionalKey(oneOf("a way to retry", ["count", "timed", "all"])),
+  "lb-retry-max": Schema.optionalKey(
+    Schema.BigInt.check(
+      Schema.makeFilter((max) => (max < 0n || max > MAX_RETRY ? `it must be from 1 to ${MAX_RETRY}` : undefined))
+    )
+  )
+})
+
+/** A day of milliseconds, and more destinations than anybody has. */
+const MAX_RETRY = 86_400_000n
+
+type Common = Schema.Struct.Type<typeof endpointSettings> & { readonly url: EndpointUrl }
+
+const common = (settings: Common, defaults: EndpointDefaults): EndpointConfig => {
+  const { "cert-file": certificateFile, "key-file": keyFile } = settings
+  return {
+    route: settings.route,
+    transport: settings.transport ?? defaults.transport,
+    relayEncryptions: settings["relay-encryptions"] ?? defaults.relayEncryptions,
+    dialTimeout: positiveDuration(settings["dial-timeout"]),
+    certificate: certificateFile === undefined || keyFile === undefined ? undefined : { certificateFile, keyFile }
+  }
+}
+
+/** What `cas-file` of a destination is for no check at all, as upstream has it. */
+const SKIP_VERIFY = "insecure-skip-verify"
+
+/** What is wrong with a key in the light of other ones. */
+interface Problem {
+  readonly key: string
+  readonly detail: string
+}
+
+const transportProblems = ({ transport }: Common, defaults: EndpointDefaults): ReadonlyArray<Problem> =>
+  transport === undefined || defaults.transport === "auto" || defaults.transport === transport
+    ? []
+    : [
+        {
+          key: "transport",
+          detail: `"${transport}" is more than the client has with client.transport = "${defaults.transport}"; change one of them`
+        }
+      ]
+
+const TLS_KEYS = ["cas-file", "cert-file", "key-file"] as const
+
+const tlsProblems = (settings: Common): ReadonlyArray<Problem> => {
+  const { url, "cert-file": certificate, "key-file": key } = settings
+  if (!isSecure(url)) {
+    return TLS_KEYS.filter((name) => settings[name] !== undefined).map((name) => ({
+      key: name,
+      detail: `${url._tag} URLs have no TLS; leave it out, or write tls://host:port as the url`
+    }))
+  }
+  if (certificate !== undefined && key === undefined) {
+    return [{ key: "key-file", detail: "there is none for the certificate in cert-file; name the file of its key" }]
+  }
+  if (certificate === undefined && key !== undefined) {
+    return [{ key: "cert-file", detail: "there is none for the key in key-file; name the file of its certificate" }]
+  }
+  return []
+}
+
+const sourceTlsProblems = (settings: Common): ReadonlyArray<Problem> => {
+  if (!isSecure(settings.url)) return []
+  return [
+    ...(settings["cert-file"] === undefined && settings["key-file"] === undefined
+      ? [
+          {
+            key: "cert-file",
+            detail: `a source at ${settings.url._tag}:// needs a certificate; set cert-file and key-file`
+          }
+        ]
+      : []),
+    ...(settings["cas-file"] === SKIP_VERIFY
+      ? [{ key: "cas-file", detail: "users are not asked for certificates unless it names a file; leave it out" }]
+      : [])
+  ]
+}
+
+type SourceValues = typeof SourceSettings.Type
+
+const balancingProblems = (settings: SourceValues): ReadonlyArray<Problem> => {
+  const { "lb-policy": policy, "lb-retry": retry, "lb-retry-max": max } = settings
+  const retryProblem = {
+    key: "lb-retry",
+    detail: "without lb-policy every path is tried; set lb-policy, or leave it out"
+  }
+  const maxProblem = { key: "lb-retry-max", detail: 'it is for lb-retry = "count" and "timed" only; leave it out' }
+  return [
+    ...(retry !== undefined && policy === undefined ? [retryProblem] : []),
+    ...(max !== undefined && retry !== "count" && retry !== "timed" ? [maxProblem] : [])
+  ]
+}
+
+/** Upstream's. */
+const DEFAULT_DESTINATIONS = 2
+const DEFAULT_MILLIS = 1_000
+
+const balancingOf = (settings: SourceValues): Balancing => {
+  const { "lb-policy": policy = "none", "lb-retry": retry, "lb-retry-max": max } = settings
+  return { policy, retry: policy === "none" ? { _tag: "All" } : retryOf(retry, max === undefined ? max : Number(max)) }
+}
+
+const retryOf = (retry: SourceValues["lb-retry"], max: number | undefined): Retry => {
+  switch (retry) {
+    case "count":
+      return { _tag: "Count", destinations: max ?? DEFAULT_DESTINATIONS }
+    case "timed":
+      return { _tag: "Timed", millis: max ?? DEFAULT_MILLIS }
+    case "all":
+      return { _tag: "All" }
+    default:
+      return { _tag: "Never" }
+  }
+}
+
+const checked = <A, I extends object, B>(
+  schema: Schema.Codec<A, I>,
+  table: I,
+  { prefix, origin }: EndpointPlace,
+  then: (settings: A) => Result.Result<B, ReadonlyArray<ConfigReason>>
+): Result.Result<B, ReadonlyArray<ConfigReason>> =>
+  Schema.decodeResult(schema, { errors: "all" })(withoutEmpty(table)).pipe(
+    Result.mapError((error): ReadonlyArray<ConfigReason> => invalidValues(error, prefix, origin)),
+    Result.flatMap(then)
+  )
+
+const checkedTogether = <A>({ prefix, origin }: EndpointPlace, problems: ReadonlyArray<Problem>, value: A) =>
+  problems.length === 0
+    ? Result.succeed(value)
+    : Result.fail(
+        problems.map(({ key, detail }) => new ValueInvalid({ origin: origin([key]), key: join(prefix, key), detail }))
+      )
