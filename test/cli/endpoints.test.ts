@@ -129,9 +129,8 @@ describe("processes", () => {
         const start = (config: string, command: ReadonlyArray<string> = []) =>
           startProcess([...command, "--config", config], path)
         yield* start("server.toml", ["server"])
-        const processes = yield* Effect.all(
-          ["destinations.toml", ...KINDS.map((kind) => `${kind}.toml`)].map((config) => start(config))
-        )
+        const configs = ["destinations.toml", ...KINDS.map((kind) => `${kind}.toml`)]
+        const processes = yield* Effect.forEach(configs, (config) => start(config))
         const logs = () => processes.map(({ log }) => log()).join("\n")
 
         const come = (source: Kind, name: string): Socket => {
