@@ -30,6 +30,8 @@ export interface TlsListen {
   readonly identity: Identity
   /** Users must show a certificate that leads to one of these roots (PEM); undefined: they are not asked. */
   readonly authorities: ReadonlyArray<string> | undefined
+  /** Protocols to agree on one of (ALPN), the best one first; undefined: that is not spoken of. */
+  readonly protocols?: ReadonlyArray<string> | undefined
 }
 
 /** What becomes of those who come. */
@@ -93,7 +95,7 @@ const HANDSHAKE_MILLIS = 10_000
 const MAX_HANDSHAKES = 1_024
 
 /** Makes TLS of connections. What is under way is cut with the Scope. */
-const securing = ({ identity, authorities }: TlsListen, { come, failed }: Reception) =>
+const securing = ({ identity, authorities, protocols }: TlsListen, { come, failed }: Reception) =>
   Effect.map(
     Effect.acquireRelease(
       Effect.sync(() => {
@@ -102,6 +104,7 @@ const securing = ({ identity, authorities }: TlsListen, { come, failed }: Recept
           cert: identity.certificatePem,
           key: Redacted.value(identity.privateKeyPem),
           handshakeTimeout: HANDSHAKE_MILLIS,
+          ...(protocols !== undefined && { ALPNProtocols: [...protocols] }),
           ...(authorities !== undefined && { ca: [...authorities], requestCert: true, rejectUnauthorized: true })
         })
         server.on("secureConnection", (socket: TLSSocket) => {
