@@ -52,11 +52,20 @@ const endpointFields = {
 }
 
 /** `[client.destinations.<name>]` */
-export const DestinationTable = Schema.Struct({ ...endpointFields, "proxy-proto-version": text })
+export const DestinationTable = Schema.Struct({
+  ...endpointFields,
+  "proxy-proto-version": text,
+  // Upstream does not have these three.
+  "preserve-host": flag,
+  "listings-disable": flag,
+  "dot-files": flag
+})
 
 /** `[client.sources.<name>]` */
 export const SourceTable = Schema.Struct({
   ...endpointFields,
+  // Upstream does not have it.
+  "preserve-host": flag,
   "lb-policy": text,
   "lb-retry": text,
   "lb-retry-max": integer

@@ -6,7 +6,7 @@ import { type Duration, Effect, Result, Schema } from "effect"
 import { BalancePolicy, type Balancing, type Retry } from "../domain/Balancing.ts"
 import type { TransportChoice } from "../domain/Carrier.ts"
 import type { Encryption } from "../domain/Encryption.ts"
-import { type EndpointUrl, isSecure, type SocketUrl, type UnixUrl } from "../domain/EndpointUrl.ts"
+import { type DestinationUrl, type EndpointUrl, isSecure, type SourceUrl } from "../domain/EndpointUrl.ts"
 import { Route } from "../domain/Route.ts"
 import { type ConfigReason, ValueInvalid } from "./ConfigError.ts"
 import type { DestinationTable, SourceTable } from "./ConfigTables.ts"
@@ -38,18 +38,26 @@ export interface CertificateFiles {
 }
 
 export interface DestinationConfig extends EndpointConfig {
-  readonly url: SocketUrl | UnixUrl
+  readonly url: DestinationUrl
   /** Whose certificates are taken from the service: those of the system's roots, of the roots in a PEM file, or anyone's. */
   readonly trust: "system" | "anyone" | { readonly file: string }
   /** The header that tells the service who its users are. */
   readonly proxyHeader: "none" | "v1" | "v2"
+  /** Whether a service of http sees the Host that its user asked for, instead of the URL's. */
+  readonly preserveHost: boolean
+  /** Whether folders without an index are listed. */
+  readonly listings: boolean
+  /** Whether files whose names begin with a dot are served. */
+  readonly dotFiles: boolean
 }
 
 export interface SourceConfig extends EndpointConfig {
-  readonly url: SocketUrl | UnixUrl
+  readonly url: SourceUrl
   /** Users must show a certificate that leads to a root in this PEM file. */
   readonly authoritiesFile: string | undefined
   readonly balancing: Balancing
+  /** Whether destinations see the Host that a user of http asked for, instead of the endpoint's name. */
+  readonly preserveHost: boolean
 }
 
 /** What holds for endpoints that do not say otherwise. */
@@ -66,11 +74,21 @@ export interface EndpointPlace {
 export const destinationConfig = (table: DestinationTable, defaults: EndpointDefaults, place: EndpointPlace) =>
   checked(DestinationSettings, table, place, (settings) => {
     const { url, "cas-file": authorities, "proxy-proto-version": version } = settings
-    return checkedTogether(place, [...transportProblems(settings, defaults), ...tlsProblems(settings)], {
+    const problems = [
+      ...transportProblems(settings, defaults),
+      ...tlsProblems(settings),
+      ...hostProblems(settings),
+      ...proxyProblems(settings),
+      ...fileProblems(settings)
+    ]
+    return checkedTogether(place, problems, {
       ...common(settings, defaults),
       url,
       trust: authorities === undefined ? "system" : authorities === SKIP_VERIFY ? "anyone" : { file: authorities },
-      proxyHeader: version ?? "none"
+      proxyHeader: version ?? "none",
+      preserveHost: settings["preserve-host"] ?? false,
+      listings: !settings["listings-disable"],
+      dotFiles: settings["dot-files"] ?? false
     } satisfies DestinationConfig)
   })
 
@@ -81,13 +99,15 @@ export const sourceConfig = (table: SourceTable, defaults: EndpointDefaults, pla
       ...transportProblems(settings, defaults),
       ...tlsProblems(settings),
       ...sourceTlsProblems(settings),
+      ...hostProblems(settings),
       ...balancingProblems(settings)
     ]
     return checkedTogether(place, problems, {
       ...common(settings, defaults),
       url: settings.url,
       authoritiesFile: settings["cas-file"],
-      balancing: balancingOf(settings)
+      balancing: balancingOf(settings),
+      preserveHost: settings["preserve-host"] ?? false
     } satisfies SourceConfig)
   })
 
@@ -96,12 +116,6 @@ const parsedRoute = (text: string): Result.Result<Route, string> =>
     Schema.decodeUnknownResult(Route)(text),
     () => `"${text}" is not a route; write "any", "direct" or "relay"`
   )
-
-/** Kinds that this version has; the others are read, and refused. */
-const available = <A extends EndpointUrl>(url: A): Result.Result<Extract<A, SocketUrl | UnixUrl>, string> =>
-  url._tag === "tcp" || url._tag === "tls" || url._tag === "unix"
-    ? Result.succeed(url as Extract<A, SocketUrl | UnixUrl>)
-    : Result.fail(`${url._tag} URLs are not available in this version; write tcp://host:port`)
 
 const endpointSettings = {
   route: parsed(parsedRoute).pipe(Schema.withDecodingDefaultKey(Effect.succeed("any"))),
@@ -112,7 +126,8 @@ const endpointSettings = {
   ),
   "cas-file": Schema.optionalKey(Schema.String),
   "cert-file": Schema.optionalKey(Schema.String),
-  "key-file": Schema.optionalKey(Schema.String)
+  "key-file": Schema.optionalKey(Schema.String),
+  "preserve-host": Schema.optionalKey(Schema.Boolean)
 }
 
 /** One of some words. */
@@ -128,17 +143,15 @@ const POLICIES = BalancePolicy.literals.filter((policy) => policy !== "none")
 
 const DestinationSettings = Schema.Struct({
   ...endpointSettings,
-  url: parsed((text) => Result.flatMap(parseDestinationUrl(text), available)).pipe(
-    Schema.withDecodingDefaultKey(Effect.succeed(""))
-  ),
-  "proxy-proto-version": Schema.optionalKey(oneOf("a version of the PROXY protocol", ["v1", "v2"]))
+  url: parsed(parseDestinationUrl).pipe(Schema.withDecodingDefaultKey(Effect.succeed(""))),
+  "proxy-proto-version": Schema.optionalKey(oneOf("a version of the PROXY protocol", ["v1", "v2"])),
+  "listings-disable": Schema.optionalKey(Schema.Boolean),
+  "dot-files": Schema.optionalKey(Schema.Boolean)
 })
 
 const SourceSettings = Schema.Struct({
   ...endpointSettings,
-  url: parsed((text) => Result.flatMap(parseSourceUrl(text), available)).pipe(
-    Schema.withDecodingDefaultKey(Effect.succeed(""))
-  ),
+  url: parsed(parseSourceUrl).pipe(Schema.withDecodingDefaultKey(Effect.succeed(""))),
   "lb-policy": Schema.optionalKey(oneOf("a policy", POLICIES)),
   "lb-retry": Schema.optionalKey(oneOf("a way to retry", ["count", "timed", "all"])),
   "lb-retry-max": Schema.optionalKey(
@@ -218,6 +231,29 @@ const sourceTlsProblems = (settings: Common): ReadonlyArray<Problem> => {
       : [])
   ]
 }
+
+const hostProblems = ({ url, "preserve-host": preserve }: Common): ReadonlyArray<Problem> =>
+  preserve === undefined || url._tag === "http" || url._tag === "https"
+    ? []
+    : [{ key: "preserve-host", detail: `requests are not looked at with a ${url._tag} URL; leave it out` }]
+
+type DestinationValues = typeof DestinationSettings.Type
+
+const proxyProblems = ({ url, "proxy-proto-version": version }: DestinationValues): ReadonlyArray<Problem> => {
+  if (version === undefined || url._tag === "tcp" || url._tag === "tls" || url._tag === "unix") return []
+  const detail =
+    url._tag === "file"
+      ? "there is no service to tell who its users are; leave it out"
+      : "one connection to the service carries requests of many users, who are told in X-Forwarded-For and Forwarded; leave it out, or write tcp:// as the url"
+  return [{ key: "proxy-proto-version", detail }]
+}
+
+const fileProblems = (settings: DestinationValues): ReadonlyArray<Problem> =>
+  settings.url._tag === "file"
+    ? []
+    : (["listings-disable", "dot-files"] as const)
+        .filter((key) => settings[key] !== undefined)
+        .map((key) => ({ key, detail: "it is for folders; leave it out, or write file:/path as the url" }))
 
 type SourceValues = typeof SourceSettings.Type
 

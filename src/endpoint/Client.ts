@@ -15,6 +15,11 @@ import { TransportEndpoint } from "../transport/Transport.ts"
 import type { Trust } from "../transport/Trust.ts"
 import type { Service } from "./destination/dialService.ts"
 import { tcpDestination } from "./destination/tcpDestination.ts"
+import { type FileDestinationOptions, fileDestination } from "./file/fileDestination.ts"
+import { type HttpDestinationOptions, httpDestination } from "./http/httpDestination.ts"
+import { httpSource } from "./http/httpSource.ts"
+import { webSocketSource } from "./http/webSocketSource.ts"
+import { makeDialer } from "./makeDialer.ts"
 import type { Listen } from "./source/listenUsers.ts"
 import { tcpSource } from "./source/tcpSource.ts"
 
@@ -28,15 +33,27 @@ export interface ClientEndpoint {
 }
 
 export interface ClientDestination extends ClientEndpoint {
-  readonly service: Service
+  readonly service: Service | WebService
   /** The header that tells the service who its users are. */
   readonly proxyHeader: ProxyVersion
 }
 
 export interface ClientSource extends ClientEndpoint {
   readonly listen: Listen
+  /** Undefined: a stream of bytes. */
+  readonly offer?: Offer | undefined
   readonly balancing: Balancing
 }
+
+/** What serves streams itself. */
+export type WebService =
+  | (Omit<HttpDestinationOptions, "name" | "dialTimeout"> & { readonly _tag: "http" })
+  | (FileDestinationOptions & { readonly _tag: "file" })
+
+/** What users find where a source listens, other than a stream of bytes. */
+export type Offer =
+  | { readonly _tag: "http"; readonly basePath: string; readonly preserveHost: boolean }
+  | { readonly _tag: "webSocket"; readonly path: string }
 
 export interface ClientOptions {
   readonly server: HostPort
@@ -63,7 +80,8 @@ const refuseStreams = ({ connection }: Incoming): Effect.Effect<void> =>
   )
 
 const runDestination = Effect.fnUntraced(function* (name: EndpointName, options: ClientDestination) {
-  const { route, transport, service, proxyHeader, dialTimeout, relayEncryptions } = options
+  const { route, transport, proxyHeader, dialTimeout, relayEncryptions } = options
+  const service = yield* serviceOf(name, options)
   const onConnection = tcpDestination({ name, service, proxyHeader, dialTimeout })
   const endpoint = yield* Effect.flatMap(Peers, (peers) =>
     peers.endpoint({ name, role: "destination", route, transport, relayEncryptions, onConnection })
@@ -71,12 +89,22 @@ const runDestination = Effect.fnUntraced(function* (name: EndpointName, options:
   return yield* untilRefused(endpoint)
 })
 
+const serviceOf = (name: EndpointName, { service, dialTimeout }: ClientDestination) => {
+  if (service._tag === "http") return httpDestination({ ...service, name, dialTimeout })
+  return service._tag === "file" ? fileDestination(service) : Effect.succeed(service)
+}
+
 const runSource = Effect.fnUntraced(function* (name: EndpointName, options: ClientSource) {
-  const { route, transport, listen, balancing, dialTimeout, relayEncryptions } = options
+  const { route, transport, listen, offer, balancing, dialTimeout, relayEncryptions } = options
   const endpoint = yield* Effect.flatMap(Peers, (peers) =>
     peers.endpoint({ name, role: "source", route, transport, relayEncryptions, onConnection: refuseStreams })
   )
-  yield* tcpSource(endpoint, { name, listen, balancing, dialTimeout })
+  if (offer === undefined) yield* tcpSource(endpoint, { name, listen, balancing, dialTimeout })
+  else {
+    const dial = makeDialer(endpoint, dialTimeout, balancing)
+    if (offer._tag === "http") yield* httpSource(dial, { ...offer, name, listen })
+    else yield* webSocketSource(dial, { ...offer, name, listen })
+  }
   return yield* untilRefused(endpoint)
 })
 

@@ -13,7 +13,7 @@ import { logConfig } from "../../src/config/LogConfig.ts"
 import { loadFiles } from "../../src/config/loadFiles.ts"
 import { relayConfig } from "../../src/config/RelayConfig.ts"
 import { serverConfig } from "../../src/config/ServerConfig.ts"
-import type { SocketUrl, UnixUrl } from "../../src/domain/EndpointUrl.ts"
+import type { EndpointUrl } from "../../src/domain/EndpointUrl.ts"
 
 export type Role = "client" | "server" | "control" | "relay"
 
@@ -124,8 +124,10 @@ const client = Effect.fnUntraced(function* (files: ReadonlyArray<ConfigSource>) 
   }
 })
 
-const where = (url: SocketUrl | UnixUrl) =>
-  url._tag === "unix" ? { scheme: url._tag, path: url.path } : { scheme: url._tag, host_port: text(url) }
+const where = (url: EndpointUrl) => {
+  if (url._tag === "unix") return { scheme: url._tag, path: url.path }
+  return url._tag === "file" ? { scheme: url._tag, path: url.root } : { scheme: url._tag, host_port: text(url) }
+}
 
 /** Upstream's words for it. */
 const balancing = ({ balancing: { policy, retry } }: SourceConfig) => {

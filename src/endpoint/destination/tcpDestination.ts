@@ -17,10 +17,12 @@ import type { TransportStream } from "../../transport/Transport.ts"
 import { EndpointError, UserGone } from "../EndpointError.ts"
 import { DEFAULT_DIAL_TIMEOUT } from "../makeDialer.ts"
 import { dialService, type Service } from "./dialService.ts"
+import type { StreamService } from "./StreamService.ts"
 
 export interface TcpDestinationOptions {
   readonly name: EndpointName
-  readonly service: Service
+  /** Dialed for each stream, or what serves streams itself. */
+  readonly service: Service | StreamService
   /** The header that tells the service who its users are; undefined: none. */
   readonly proxyHeader?: ProxyVersion | undefined
   readonly dialTimeout?: Duration.Duration | undefined
@@ -31,7 +33,10 @@ const REQUEST_DEADLINE = Duration.seconds(5)
 /** What to do with the connections of a destination: serve the streams of each until it ends. */
 export const tcpDestination = (options: TcpDestinationOptions) => {
   const { service, proxyHeader = "none", dialTimeout = DEFAULT_DIAL_TIMEOUT } = options
-  const dial = dialService(service, dialTimeout)
+  const { serve, dial } =
+    "serve" in service
+      ? { serve: service.serve, dial: Effect.as(service.reach, undefined) }
+      : { serve: undefined, dial: dialService(service, dialTimeout) }
   const plainAnswer = proxyHeader === "none" ? PLAIN_ANSWER : { ...PLAIN_ANSWER, proxy: proxyHeader }
 
   const serveStream = Effect.fnUntraced(function* ({ messages, encryption }: Incoming, stream: TransportStream) {
@@ -60,7 +65,8 @@ export const tcpDestination = (options: TcpDestinationOptions) => {
     const plain = yield* Effect.tapError(secured.secure(stream), (error) =>
       Effect.logWarning("encryption.failed", error.message)
     )
-    yield* join(plain, socket)
+    if (socket !== undefined) yield* join(plain, socket)
+    else if (serve !== undefined) yield* serve(plain)
   }, Effect.scoped)
 
   const serveConnection = Effect.fnUntraced(function* (incoming: Incoming) {

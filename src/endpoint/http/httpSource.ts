@@ -7,7 +7,6 @@
  */
 import { type Duration, Effect, FiberSet, type Scope } from "effect"
 import type { PeerError } from "../../peer/PeerError.ts"
-import type { ProxyVersion } from "../../protocol/Connect.ts"
 import { EndpointError, UserGone } from "../EndpointError.ts"
 import type { Connected } from "../makeDialer.ts"
 import type { Listen } from "../source/listenUsers.ts"
@@ -22,14 +21,7 @@ import { below, endToEnd, hostOf, targetOf } from "./requestHead.ts"
 import { listenForUsers } from "./userListener.ts"
 
 /** A stream to a destination: balanced and tried again as its source is told to. */
-export type Dial = Effect.Effect<
-  Connected & {
-    /** The header that the destination wants before the user's first byte; undefined: none. */
-    readonly proxy?: ProxyVersion | undefined
-  },
-  PeerError,
-  Scope.Scope
->
+export type Dial = Effect.Effect<Connected, PeerError, Scope.Scope>
 
 export interface HttpSourceOptions {
   readonly name: string
@@ -50,7 +42,7 @@ export const httpSource = Effect.fnUntraced(function* (dial: Dial, options: Http
   const carryOn = (visit: Visit, facts: UserFacts) =>
     Effect.gen(function* () {
       const { req } = visit
-      const { stream, proxy = "none" } = yield* dial
+      const { stream, proxy } = yield* dial
       if (proxy !== "none") stream.write(proxyHeader(proxy, facts))
       const host = hostOf(req)
       const forward = {

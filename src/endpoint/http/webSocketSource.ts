@@ -41,7 +41,7 @@ export const webSocketSource = Effect.fnUntraced(function* (dial: Dial, options:
   })
 
   const carry = Effect.fnUntraced(function* ({ req, res, upgrade }: Required<Visit>, facts: UserFacts) {
-    const { stream, proxy = "none" } = yield* Effect.raceFirst(dial, userGone(res))
+    const { stream, proxy } = yield* Effect.raceFirst(dial, userGone(res))
     if (proxy !== "none") stream.write(proxyHeader(proxy, facts))
     const accepted = Effect.callback<WebSocketStream>((resume) => {
       const connection = upgrade!.take()

@@ -81,7 +81,7 @@ it.live("a request that nobody answered is asked of somebody else, if it does no
         near.destroy(new Error("lost"))
         far.destroy()
       })
-      return Effect.succeed({ stream: near.on("error", () => {}), path: undefined as never })
+      return Effect.succeed({ stream: near.on("error", () => {}), path: undefined as never, proxy: "none" as const })
     })
     const port = yield* startSource(flaky)
     assert.match(yield* raw(port, GET), /^HTTP\/1.1 200 /)

@@ -6,9 +6,9 @@ import { type Duplex, duplexPair } from "node:stream"
 import { Effect, FiberSet, Logger } from "effect"
 import type { Identity } from "../../../src/certs/Identity.ts"
 import type { HttpUrl } from "../../../src/domain/EndpointUrl.ts"
+import type { StreamFacts, StreamService } from "../../../src/endpoint/destination/StreamService.ts"
 import { type HttpDestinationOptions, httpDestination } from "../../../src/endpoint/http/httpDestination.ts"
 import { type Dial, type HttpSourceOptions, httpSource } from "../../../src/endpoint/http/httpSource.ts"
-import type { StreamFacts, StreamService } from "../../../src/endpoint/http/StreamService.ts"
 import type { Listen } from "../../../src/endpoint/source/listenUsers.ts"
 
 export const httpUrl = (port: number, basePath = "", query = "", scheme: "http" | "https" = "http"): HttpUrl => ({
@@ -69,7 +69,7 @@ export const tunnelTo = Effect.fnUntraced(function* (service: StreamService, fac
         else near.once("end", () => near.destroy())
       })
       serve(service.serve(far, facts))
-      return { stream: near, path: undefined as never }
+      return { stream: near, path: undefined as never, proxy: "none" as const }
     }),
     ({ stream }) => Effect.sync(() => stream.destroy())
   )

@@ -16,7 +16,11 @@ const start = Effect.fnUntraced(function* (serve: (socket: Socket) => void, path
   const service = yield* startService(serve)
   const dial: Dial = Effect.acquireRelease(
     Effect.orDie(connectTcp({ host: "127.0.0.1", port: service })).pipe(
-      Effect.map((socket) => ({ stream: socket.on("error", () => {}), path: undefined as never }))
+      Effect.map((socket) => ({
+        stream: socket.on("error", () => {}),
+        path: undefined as never,
+        proxy: "none" as const
+      }))
     ),
     ({ stream }) => Effect.sync(() => stream.destroy())
   )
@@ -167,7 +171,8 @@ it.live("wss is the same within TLS", () =>
     const service = yield* startService((socket) => socket.pipe(socket))
     const dial: Dial = Effect.map(Effect.orDie(connectTcp({ host: "127.0.0.1", port: service })), (stream) => ({
       stream: stream.on("error", () => {}),
-      path: undefined as never
+      path: undefined as never,
+      proxy: "none" as const
     }))
     const listen = securely(yield* authority.issueServer(["localhost"]))
     const port = portOf(yield* webSocketSource(dial, { name: "bytes", listen }))
