@@ -10,7 +10,8 @@ import { folder } from "../config/golden.ts"
 import { TookTooLong } from "./Process.ts"
 
 const EXAMPLES = join(import.meta.dirname, "..", "..", "config")
-const example = (name: string) => readFileSync(join(EXAMPLES, name), "utf8")
+/** The text of one of the example configurations. */
+export const example = (name: string) => readFileSync(join(EXAMPLES, name), "utf8")
 
 /** A UDP port that is taken while the Scope is open. */
 export const takenPort = Effect.acquireRelease(

@@ -11,8 +11,14 @@ const noEnvironment = Effect.provideService(ConfigProvider.ConfigProvider, Confi
 const load = (name: string) => loadFiles([join(FOLDER, name)])
 
 describe("the example configurations", () => {
-  it("are these three", () => {
-    assert.deepStrictEqual(readdirSync(FOLDER).sort(), ["destination.toml", "server.toml", "source.toml"])
+  it("are these", () => {
+    assert.deepStrictEqual(readdirSync(FOLDER).sort(), [
+      "destination.toml",
+      "server.toml",
+      "source.toml",
+      "web-destination.toml",
+      "web-source.toml"
+    ])
   })
 
   it.effect("fit together: same token, same name, and the clients reach the server's port", () =>
