@@ -25,7 +25,7 @@ const curl = (...args: ReadonlyArray<string>) =>
   Effect.promise(
     () =>
       new Promise<string>((resolve, reject) => {
-        execFile("curl", ["-sS", "--max-time", "60", ...args], { maxBuffer: 1 << 28 }, (error, out, err) =>
+        execFile("curl", ["-sS", "--max-time", "180", ...args], { maxBuffer: 1 << 28 }, (error, out, err) =>
           error === null ? resolve(out) : reject(new Error(err))
         )
       })
@@ -36,26 +36,29 @@ const folder = Effect.acquireRelease(
   (path) => Effect.promise(() => rm(path, { recursive: true }))
 )
 
-withCurl("curl uploads a file, asked whether it may with Expect, and gets it back", () =>
-  Effect.gen(function* () {
-    const service = yield* startHttpService((req, res) => {
-      res.setHeader("X-Expect", String(req.headers.expect))
-      req.pipe(res)
-    })
-    const { port } = yield* startProxy(service.port)
-    const at = yield* folder
-    const bytes = randomBytes((process.env.CONNET_TEST_FULL ? 256 : 16) << 20)
-    yield* Effect.promise(() => writeFile(join(at, "in"), bytes))
-    const told = yield* curl(
-      ...["-T", join(at, "in"), "-H", "Expect: 100-continue", "-o", join(at, "out")],
-      ...["-w", "%{http_code} %{header_json}", `http://127.0.0.1:${port}/file`]
-    )
-    assert.match(told, /^200 /)
-    assert.match(told, /"x-expect":\["100-continue"\]/)
-    const back = yield* Effect.promise(() => readFile(join(at, "out")))
-    const hash = (data: Buffer) => createHash("sha256").update(data).digest("hex")
-    assert.strictEqual(hash(back), hash(bytes))
-  })
+withCurl(
+  "curl uploads a file, asked whether it may with Expect, and gets it back",
+  () =>
+    Effect.gen(function* () {
+      const service = yield* startHttpService((req, res) => {
+        res.setHeader("X-Expect", String(req.headers.expect))
+        req.pipe(res)
+      })
+      const { port } = yield* startProxy(service.port)
+      const at = yield* folder
+      const bytes = randomBytes((process.env.CONNET_TEST_FULL ? 256 : 16) << 20)
+      yield* Effect.promise(() => writeFile(join(at, "in"), bytes))
+      const told = yield* curl(
+        ...["-T", join(at, "in"), "-H", "Expect: 100-continue", "-o", join(at, "out")],
+        ...["-w", "%{http_code} %{header_json}", `http://127.0.0.1:${port}/file`]
+      )
+      assert.match(told, /^200 /)
+      assert.match(told, /"x-expect":\["100-continue"\]/)
+      const back = yield* Effect.promise(() => readFile(join(at, "out")))
+      const hash = (data: Buffer) => createHash("sha256").update(data).digest("hex")
+      assert.strictEqual(hash(back), hash(bytes))
+    }),
+  180_000
 )
 
 withHttp2("curl speaks HTTP/2 with an https source", () =>

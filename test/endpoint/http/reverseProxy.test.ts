@@ -1,12 +1,15 @@
 /** An http source and an http destination between a user and a service. */
 import { createHash, randomBytes } from "node:crypto"
 import { once } from "node:events"
-import { type IncomingMessage, request, type ServerResponse } from "node:http"
+import { Agent, get, type IncomingMessage, request, type ServerResponse } from "node:http"
 import { connect } from "node:net"
 import { assert, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { closedPort } from "../World.ts"
 import { eventually, httpUrl, raw, startHttpService, startProxy } from "./tunnel.ts"
+
+/** Large tests on a busy machine. */
+const FULL_MILLIS = 180_000
 
 const told = (req: IncomingMessage, res: ServerResponse) =>
   res.end(JSON.stringify({ method: req.method, url: req.url, headers: req.headers, raw: req.rawHeaders }))
@@ -257,26 +260,29 @@ it.live("a request that its user cuts is cut at the service, and no stream stays
   })
 )
 
-it.live("a large body arrives whole in both directions", () =>
-  Effect.gen(function* () {
-    const service = yield* startHttpService((req, res) => req.pipe(res))
-    const { port } = yield* startProxy(service.port)
-    const piece = randomBytes(1 << 20)
-    const pieces = process.env.CONNET_TEST_FULL ? 256 : 16
-    const expected = createHash("sha256")
-    for (let n = 0; n < pieces; n++) expected.update(piece)
-    const hash = yield* Effect.promise(async () => {
-      const body = (async function* () {
-        for (let n = 0; n < pieces; n++) yield piece
-      })()
-      const init = { method: "POST", body, duplex: "half" } as unknown as RequestInit
-      const response = await fetch(`http://127.0.0.1:${port}/`, init)
-      const hash = createHash("sha256")
-      for await (const part of response.body!) hash.update(part)
-      return hash.digest("hex")
-    })
-    assert.strictEqual(hash, expected.digest("hex"))
-  })
+it.live(
+  "a large body arrives whole in both directions",
+  () =>
+    Effect.gen(function* () {
+      const service = yield* startHttpService((req, res) => req.pipe(res))
+      const { port } = yield* startProxy(service.port)
+      const piece = randomBytes(1 << 20)
+      const pieces = process.env.CONNET_TEST_FULL ? 256 : 16
+      const expected = createHash("sha256")
+      for (let n = 0; n < pieces; n++) expected.update(piece)
+      const hash = yield* Effect.promise(async () => {
+        const body = (async function* () {
+          for (let n = 0; n < pieces; n++) yield piece
+        })()
+        const init = { method: "POST", body, duplex: "half" } as unknown as RequestInit
+        const response = await fetch(`http://127.0.0.1:${port}/`, init)
+        const hash = createHash("sha256")
+        for await (const part of response.body!) hash.update(part)
+        return hash.digest("hex")
+      })
+      assert.strictEqual(hash, expected.digest("hex"))
+    }),
+  FULL_MILLIS
 )
 
 it.live("a kept connection that the service has closed costs no request", () =>
@@ -296,21 +302,38 @@ it.live("a kept connection that the service has closed costs no request", () =>
   })
 )
 
-it.live("connections to the service are kept", () =>
-  Effect.gen(function* () {
-    const service = yield* startHttpService((_req, res) => res.end("fine"))
-    const { port, streams } = yield* startProxy(service.port)
-    for (let n = 0; n < 1_000; n++) {
-      yield* Effect.promise(async () =>
-        assert.strictEqual(await (await fetch(`http://127.0.0.1:${port}/`)).text(), "fine")
-      )
-    }
-    assert.isBelow(service.connections(), 5)
-    const together = Array.from({ length: 100 }, async () => (await fetch(`http://127.0.0.1:${port}/`)).text())
-    assert.deepStrictEqual(new Set(yield* Effect.promise(() => Promise.all(together))), new Set(["fine"]))
-    yield* eventually(() => streams.size === 0, "all streams end")
-    assert.isAtMost(service.sockets.size, 64)
-  })
+const FULL = process.env.CONNET_TEST_FULL !== undefined
+const [SEQUENTIAL, CONCURRENT] = FULL ? [10_000, 1_000] : [1_000, 100]
+
+it.live(
+  `${SEQUENTIAL} requests one after the other and ${CONCURRENT} at once leave nothing open`,
+  () =>
+    Effect.gen(function* () {
+      const service = yield* startHttpService((_req, res) => res.end("fine"))
+      const { port, streams, dials } = yield* startProxy(service.port)
+      const agent = new Agent({ keepAlive: true, maxSockets: CONCURRENT })
+      const ask = () =>
+        new Promise<string>((resolve, reject) => {
+          get({ port, host: "127.0.0.1", agent }, (answer) => {
+            let body = ""
+            answer.on("data", (part) => {
+              body += part
+            })
+            answer.on("end", () => resolve(body))
+          }).on("error", reject)
+        })
+      for (let n = 0; n < SEQUENTIAL; n++) {
+        yield* Effect.promise(async () => assert.strictEqual(await ask(), "fine"))
+      }
+      assert.isBelow(service.connections(), 5)
+      const together = yield* Effect.promise(() => Promise.all(Array.from({ length: CONCURRENT }, ask)))
+      assert.deepStrictEqual(new Set(together), new Set(["fine"]))
+      assert.strictEqual(dials(), SEQUENTIAL + CONCURRENT)
+      yield* eventually(() => streams.size === 0, "all streams end")
+      yield* eventually(() => service.sockets.size <= 64, "no more connections are kept than may be")
+      agent.destroy()
+    }),
+  FULL_MILLIS
 )
 
 it.live("a service that refuses is named as such, in the form that the user prefers", () =>
