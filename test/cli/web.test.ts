@@ -131,6 +131,39 @@ describe("the example configurations for the web", () => {
     )
   }
 
+  it.live("tell users whether it is the destination or the service that is not there", () =>
+    Effect.gen(function* () {
+      const { path, ports } = yield* stageFor(1)
+      const [user, dead] = [yield* freePort, yield* freePort]
+      const client = `[client]\ntoken = "replace-this-token"\nserver-addr = "localhost:${ports.server}"\nserver-cas-file = "server.crt"\ndirect-addr = ":0"\n`
+      const source = `[client.sources.app]\nurl = "http://localhost:${user}"\ndial-timeout = "1s"\n`
+      writeFileSync(join(path, "source.toml"), client + source)
+      writeFileSync(
+        join(path, "destination.toml"),
+        `${client}[client.destinations.app]\nurl = "http://localhost:${dead}"\n`
+      )
+      yield* startProcess(["server", "--config", "server.toml"], path)
+      const { says, log } = yield* startProcess(["--config", "source.toml"], path)
+      yield* says("endpoint.online")
+      const told = Effect.promise(async () => {
+        const answer = await fetch(`http://localhost:${user}/`)
+        return `${answer.status} ${await answer.text()}`
+      })
+      assert.match(yield* told, /^502 502 No destination\n\nNo destination of "app" is online/)
+      yield* startProcess(["--config", "destination.toml"], path)
+      // Until there is a path, it is the destination that is missed.
+      const refused = told.pipe(
+        Effect.filterOrFail(
+          (text) => text.startsWith("502 502 Service not reached"),
+          (detail) => new Failed({ detail })
+        ),
+        Effect.retry(Schedule.spaced("100 millis").pipe(Schedule.upTo({ times: 40 }))),
+        Effect.mapError(({ detail }) => new TookTooLong({ detail: `${detail}\n${log()}` }))
+      )
+      assert.notInclude(yield* refused, String(dead))
+    })
+  )
+
   it.live("refuse at the start what cannot work", () =>
     Effect.gen(function* () {
       const { path } = yield* stageFor(1)
