@@ -6,6 +6,6 @@ export default defineConfig({
     testTimeout: 20_000,
     hookTimeout: 20_000,
     // Two workers keep a two-core machine busy without starving the tests that talk over real sockets.
-    maxWorkers: 2
+    maxWorkers: 3
   }
 })

@@ -6,10 +6,6 @@ import { Effect } from "effect"
 
 export const MIB = 1024 * 1024
 
-/** `CONNET_TEST_FULL=1`: as many bytes and users as are promised; without it, enough to see that it works. */
-export const full = (promised: number, usually: number): number =>
-  process.env.CONNET_TEST_FULL === "1" ? promised : usually
-
 /** 64 KiB of anything. */
 export const chunk = randomBytes(64 * 1024)
 

@@ -6,9 +6,10 @@ import { readFileSync } from "node:fs"
 import type { AddressInfo } from "node:net"
 import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
 import { Effect, Exit, Scope } from "effect"
+import { full } from "../full.ts"
 import { type Process, startProcess } from "./Process.ts"
 import { stageFor } from "./Tunnel.ts"
-import { chunk, echoService, full, MIB, read, timed, usersOf } from "./Users.ts"
+import { chunk, echoService, MIB, read, timed, usersOf } from "./Users.ts"
 
 const SIZE = full(64, 16) * MIB
 

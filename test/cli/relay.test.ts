@@ -4,9 +4,10 @@ import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
 import { Effect, Exit, Redacted, Scope } from "effect"
 import { makeAuthority } from "../../src/certs/Authority.ts"
 import { folder } from "../config/golden.ts"
+import { full } from "../full.ts"
 import { type Process, startProcess } from "./Process.ts"
 import { freePort, works } from "./Tunnel.ts"
-import { chunk, echoService, full, MIB, read, timed, usersOf } from "./Users.ts"
+import { chunk, echoService, MIB, read, timed, usersOf } from "./Users.ts"
 
 const SCHEMES = ["none", "tls", "dhxcp"] as const
 const BULK = full(64, 2) * MIB

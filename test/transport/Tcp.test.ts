@@ -16,6 +16,7 @@ import {
 import { Trust } from "../../src/transport/Trust.ts"
 import * as Tcp from "../../src/transport/tcp/Tcp.ts"
 import { transportCompliance } from "../compliance/transport.ts"
+import { full } from "../full.ts"
 import { slowLink } from "./slowLink.ts"
 
 const OPENERS = ["dialer", "listener"] as const
@@ -23,7 +24,8 @@ const MIB = 1024 * 1024
 const ANY_PORT: SocketAddress = { host: "127.0.0.1", port: 0 }
 
 for (const opener of OPENERS) {
-  const subject = { layer: Tcp.layer, link: slowLink, dialsFromItsPort: false, opener }
+  const abandoned = opener === "dialer" ? 12_000 : full(12_000, 2_000)
+  const subject = { layer: Tcp.layer, link: slowLink, dialsFromItsPort: false, opener, abandoned }
   transportCompliance(`Tcp, its streams opened by the ${opener}`, subject)
 }
 
