@@ -3,8 +3,9 @@
  * path that is silent is told apart from a service that is slow by asking the path itself for a sign of life.
  */
 import type { Duplex } from "node:stream"
-import { Clock, Duration, Effect, Exit, Option, Random, Stream, SubscriptionRef } from "effect"
+import { Clock, Duration, Effect, Exit, Option, Random, type Scope, Stream, SubscriptionRef } from "effect"
 import { type Balancing, NO_BALANCING } from "../domain/Balancing.ts"
+import type { Encryption } from "../domain/Encryption.ts"
 import { openFor } from "../internal/openFor.ts"
 import { after, raceLater } from "../internal/raceLater.ts"
 import type { OpenPath } from "../peer/OpenPath.ts"
@@ -42,6 +43,12 @@ export const DEFAULT_DIAL_TIMEOUT = Duration.seconds(10)
 /** Besides two round trips: a connection that is answered in this time costs no probe. */
 const GRACE_MILLIS = 100
 
+interface Answered {
+  readonly stream: Duplex
+  readonly proxy: ProxyVersion
+  readonly encryption: Encryption | undefined
+}
+
 /** What became of a path that was tried, and why. */
 interface Failure {
   readonly outcome: Exclude<Outcome, "Pending">
@@ -49,6 +56,9 @@ interface Failure {
 }
 
 const silence: Failure = { outcome: "Silent", message: "it does not answer" }
+
+/** The same path is to be asked once more. */
+const OUTDATED = Effect.fail({ _tag: "Outdated" } as const)
 
 const blocked = (message: string) => Effect.fail<Failure>({ outcome: "Blocked", message })
 
@@ -83,7 +93,7 @@ export const makeDialer = (
   const converse = Effect.fnUntraced(function* (path: OpenPath, stream: TransportStream) {
     const { messages, destinationKey } = path
     // A direct link is encrypted itself.
-    const offer = destinationKey === undefined ? undefined : yield* endpoint.encryption.offer
+    const offer = destinationKey === undefined ? undefined : yield* endpoint.encryption.offer(destinationKey)
     const wish =
       offer === undefined || destinationKey === undefined
         ? DIRECT_REQUEST
@@ -96,6 +106,8 @@ export const makeDialer = (
         : { stream: yield* offer.secure(stream, answer), proxy: answer.proxy, encryption: answer.encryption }
     }
     if (answer._tag !== "Refused") return yield* blocked("the answer is not a connect answer")
+    // It may allow something else by now than it did when there was a session.
+    if (answer.code === ErrorCode.DestinationRelayEncryptionError && offer?.forgotten()) return yield* OUTDATED
     const message = `${answer.message} (code ${answer.code})`
     // What a relay says may be its own: then another path to the same destination may do.
     return destinationKey === undefined || answer.code === ErrorCode.DestinationRelayEncryptionError
@@ -103,12 +115,14 @@ export const makeDialer = (
       : yield* blocked(message)
   })
 
-  const ask = (path: OpenPath) =>
+  const ask = (path: OpenPath): Effect.Effect<Answered, Failure, Scope.Scope> =>
     openFor(path.open, (stream) => converse(path, stream)).pipe(
-      // A stream that fails says something of the service only while its connection lives.
-      Effect.mapError((error): Failure => {
-        if ("outcome" in error) return error
-        return { outcome: path.connection.ended() === undefined ? "Blocked" : "Silent", message: error.message }
+      Effect.catch((error) => {
+        if ("outcome" in error) return Effect.fail(error)
+        if (error._tag === "Outdated") return ask(path)
+        // A stream that fails says something of the service only while its connection lives.
+        const outcome = path.connection.ended() === undefined ? ("Blocked" as const) : ("Silent" as const)
+        return Effect.fail<Failure>({ outcome, message: error.message })
       })
     )
 

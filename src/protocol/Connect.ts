@@ -22,6 +22,13 @@ export type ProxyVersion = typeof ProxyVersion.Type
 const Tls = Schema.Struct({ clientName: Host })
 const Dhxcp = Schema.Struct({ clientName: Host, keyTime: Blob, signature: Blob })
 
+const bytes = (length: number) =>
+  Schema.Uint8Array.check(
+    Schema.makeFilter((value) => (value.length === length ? undefined : `it has ${value.length} bytes, not ${length}`))
+  )
+const SessionId = bytes(16)
+const Nonce = bytes(32)
+
 /** Most schemes in one request; unknown ones are left out. */
 const MAX_ENCRYPTIONS = 16
 
@@ -34,7 +41,9 @@ export const ConnectRequest = Schema.Union([
     tls: Schema.optionalKey(Tls),
     dhxcp: Schema.optionalKey(Dhxcp),
     /** Extension: the key of the client certificate of the destination that is meant, when a relay knows several. */
-    destinationKey: Schema.optionalKey(Id)
+    destinationKey: Schema.optionalKey(Id),
+    /** Extension: the session of an earlier TLS handshake, to be used in place of another one. */
+    session: Schema.optionalKey(Schema.Struct({ id: SessionId, nonce: Nonce }))
   })
 ])
 export type ConnectRequest = typeof ConnectRequest.Type
@@ -57,7 +66,8 @@ export const connectRequest = makeCodec(
           encryptions: connect.sourceEncryption.flatMap((scheme) => ENCRYPTIONS[scheme] ?? []),
           ...readTls(connect.sourceTls),
           ...readDhxcp(connect.sourceDhX25519),
-          ...(connect.destinationKey !== undefined && { destinationKey: connect.destinationKey })
+          ...(connect.destinationKey !== undefined && { destinationKey: connect.destinationKey }),
+          ...(connect.session && { session: { id: connect.session.id, nonce: connect.session.nonce } })
         }
       : { _tag: "Check" },
   (value) =>
@@ -68,7 +78,8 @@ export const connectRequest = makeCodec(
             sourceEncryption: value.encryptions.map((scheme) => ENCRYPTIONS.indexOf(scheme)),
             ...(value.tls && { sourceTls: value.tls }),
             ...(value.dhxcp && { sourceDhX25519: value.dhxcp }),
-            ...(value.destinationKey !== undefined && { destinationKey: value.destinationKey })
+            ...(value.destinationKey !== undefined && { destinationKey: value.destinationKey }),
+            ...(value.session && { session: value.session })
           }
         },
   DIRECT_REQUEST
@@ -82,7 +93,9 @@ export const ConnectResponse = Schema.Union([
     proxy: ProxyVersion,
     encryption: Encryption,
     tls: Schema.optionalKey(Tls),
-    dhxcp: Schema.optionalKey(Dhxcp)
+    dhxcp: Schema.optionalKey(Dhxcp),
+    /** Extension: the session of the request is used. */
+    sessionNonce: Schema.optionalKey(Nonce)
   })
 ])
 export type ConnectResponse = typeof ConnectResponse.Type
@@ -106,7 +119,8 @@ export const connectResponse = makeCodec(
       proxy: PROXY_VERSIONS[connect.proxyProto],
       encryption: ENCRYPTIONS[connect.destinationEncryption],
       ...readTls(connect.destinationTls),
-      ...readDhxcp(connect.destinationDhX25519)
+      ...readDhxcp(connect.destinationDhX25519),
+      ...(connect.sessionNonce !== undefined && { sessionNonce: connect.sessionNonce })
     }
   },
   (value) => {
@@ -117,7 +131,8 @@ export const connectResponse = makeCodec(
         proxyProto: PROXY_VERSIONS.indexOf(value.proxy),
         destinationEncryption: ENCRYPTIONS.indexOf(value.encryption),
         ...(value.tls && { destinationTls: value.tls }),
-        ...(value.dhxcp && { destinationDhX25519: value.dhxcp })
+        ...(value.dhxcp && { destinationDhX25519: value.dhxcp }),
+        ...(value.sessionNonce !== undefined && { sessionNonce: value.sessionNonce })
       }
     }
   },

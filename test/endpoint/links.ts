@@ -56,7 +56,7 @@ export const endpointWith = Effect.fnUntraced(function* (links: ReadonlyArray<Fa
   }
   const endpoint: LocalEndpoint = {
     name: "web" as EndpointName,
-    encryption: { offer: Effect.die("all links are direct"), answer: () => Effect.die("this is a source") },
+    encryption: { offer: () => Effect.die("all links are direct"), answer: () => Effect.die("this is a source") },
     paths,
     peers: yield* SubscriptionRef.make<ReadonlyArray<RemotePeer> | undefined>(undefined),
     refused: Effect.never

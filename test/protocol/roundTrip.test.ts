@@ -136,12 +136,17 @@ describe("what is written is read again", () => {
   returns<Connect.ConnectRequest>("connect request", Connect.connectRequest, [
     tag("Check", all({})),
     tag("Connect", all({ encryptions: array(encryption, { maxLength: 3 }) })),
-    tag("Connect", all({ encryptions: array(encryption, { maxLength: 3 }), tls, dhxcp }))
+    tag("Connect", all({ encryptions: array(encryption, { maxLength: 3 }), tls, dhxcp })),
+    tag(
+      "Connect",
+      all({ encryptions: array(encryption), tls, session: all({ id: bytes(16, 16), nonce: bytes(32, 32) }) })
+    )
   ])
   returns<Connect.ConnectResponse>("connect response", Connect.connectResponse, [
     refused,
     tag("Checked", all({})),
     tag("Connected", all({ proxy: literals("none", "v1", "v2"), encryption })),
-    tag("Connected", all({ proxy: literals("none", "v1", "v2"), encryption, tls, dhxcp }))
+    tag("Connected", all({ proxy: literals("none", "v1", "v2"), encryption, tls, dhxcp })),
+    tag("Connected", all({ proxy: literals("none"), encryption, tls, sessionNonce: bytes(32, 32) }))
   ])
 })

@@ -2,7 +2,9 @@
  * The end-to-end encryption of one endpoint's relayed streams: the source says what it allows, the destination chooses the
  * best that both do, and each knows the other by the certificates that control told.
  */
+import { randomBytes } from "node:crypto"
 import type { Duplex } from "node:stream"
+import type { TLSSocket } from "node:tls"
 import { Clock, Duration, Effect, Redacted } from "effect"
 import { certificateKey } from "../../certs/certificateKey.ts"
 import type { Identity } from "../../certs/Identity.ts"
@@ -10,10 +12,12 @@ import type { Encryption } from "../../domain/Encryption.ts"
 import type { RemotePeer } from "../../protocol/ClientControl.ts"
 import type { ConnectRequest, ConnectResponse } from "../../protocol/Connect.ts"
 import { dnsNames } from "../../transport/Trust.ts"
+import type { StreamKeys } from "./Dhxcp.ts"
 import * as Dhxcp from "./Dhxcp.ts"
 import { dhxcpStream } from "./dhxcpStream.ts"
 import { EncryptionError, HandshakeFailed, NotBelieved, NothingInCommon, NotOffered } from "./EncryptionError.ts"
 import { strongest } from "./negotiate.ts"
+import { Sessions, sessionKeys, sessionOf } from "./Sessions.ts"
 import { tlsClient, tlsServer } from "./tlsStream.ts"
 
 type Connect = Extract<ConnectRequest, { _tag: "Connect" }>
@@ -26,15 +30,20 @@ export type Secure<A extends ReadonlyArray<unknown>> = (
 ) => Effect.Effect<Duplex, EncryptionError>
 
 export interface RelayEncryption {
-  /** As the source: what goes into the connect request, and how its answer is used. */
-  readonly offer: Effect.Effect<{
-    readonly request: Pick<Connect, "encryptions" | "tls" | "dhxcp">
+  /**
+   * As the source, to a destination by the key of its certificate: what goes into the connect request, and how its answer is
+   * used. With a session of an earlier stream there is no handshake.
+   */
+  readonly offer: (destinationKey: string) => Effect.Effect<{
+    readonly request: Pick<Connect, "encryptions" | "tls" | "dhxcp" | "session">
     readonly secure: Secure<[answer: Connected]>
+    /** To be called when the destination refuses it: true when it may take another offer, without a session. */
+    readonly forgotten: () => boolean
   }>
   /** As the destination: what goes into the answer, after which the stream is secured. */
   readonly answer: (request: Connect) => Effect.Effect<
     {
-      readonly response: Pick<Connected, "encryption" | "tls" | "dhxcp">
+      readonly response: Pick<Connected, "encryption" | "tls" | "dhxcp" | "sessionNonce">
       readonly secure: Secure<[]>
     },
     EncryptionError
@@ -50,6 +59,8 @@ export interface RelayEncryptionOptions {
   /** Who is at the other side of the endpoint, as control tells it. */
   readonly peers: () => ReadonlyArray<RemotePeer>
 }
+
+const NONCE_BYTES = 32
 
 /** A thousand handshakes that begin at once take a small machine some seconds. */
 const HANDSHAKE_DEADLINE = Duration.seconds(15)
@@ -96,17 +107,30 @@ export const makeRelayEncryption = (options: RelayEncryptionOptions): RelayEncry
     return { send, receive, endRecord: peer.dhxcpEndRecord === true }
   })
 
-  const offer = Effect.gen(function* () {
-    const key = encryptions.includes("dhxcp") ? yield* ownKey : undefined
+  /** By the key of the destination's client certificate. */
+  const offered = new Sessions()
+  /** By their own names. */
+  const taken = new Sessions()
+
+  const offer = Effect.fnUntraced(function* (destinationKey: string) {
+    const session = offered.find(destinationKey, yield* Clock.currentTimeMillis)
+    const nonce = randomBytes(NONCE_BYTES)
+    // Whoever has a session has chosen `tls`: the key of `dhxcp` would be made in vain.
+    const key = session === undefined && encryptions.includes("dhxcp") ? yield* ownKey : undefined
     const request = {
-      encryptions,
+      encryptions: session === undefined ? encryptions : encryptions.filter((scheme) => scheme !== "dhxcp"),
+      ...(session !== undefined && { session: { id: session.id, nonce } }),
       ...(encryptions.includes("tls") && { tls: { clientName } }),
       ...(key !== undefined && { dhxcp: key.configuration })
     }
     const secure = Effect.fnUntraced(function* (stream: Duplex, answer: Connected) {
-      const { encryption: chosen } = answer
-      if (!encryptions.includes(chosen)) {
-        return yield* new EncryptionError({ reason: new NotOffered({ chosen, offered: encryptions }) })
+      const { encryption: chosen, sessionNonce } = answer
+      if (!request.encryptions.includes(chosen)) {
+        return yield* new EncryptionError({ reason: new NotOffered({ chosen, offered: request.encryptions }) })
+      }
+      if (sessionNonce !== undefined) {
+        if (session === undefined || chosen !== "tls") return yield* fail("it uses a session that was not offered")
+        return sessionStream(stream, sessionKeys(session, nonce, sessionNonce), "source")
       }
       switch (chosen) {
         case "none":
@@ -114,12 +138,19 @@ export const makeRelayEncryption = (options: RelayEncryptionOptions): RelayEncry
         case "dhxcp":
           return dhxcpStream(stream, yield* agreed(key!, answer.dhxcp, "source"))
         case "tls": {
-          const { serverCertificate } = yield* peerNamed(answer.tls?.clientName)
-          return yield* handshake(tlsClient, stream, { identity: clientIdentity, expected: serverCertificate })
+          const { serverCertificate, clientCertificate } = yield* peerNamed(answer.tls?.clientName)
+          const secured = yield* handshake(tlsClient, stream, { identity: clientIdentity, expected: serverCertificate })
+          const peer = certificateKey(clientCertificate)
+          offered.keep(peer, sessionOf(secured, peer), yield* Clock.currentTimeMillis)
+          return secured
         }
       }
     })
-    return { request, secure }
+    const forgotten = () => {
+      offered.forget(destinationKey)
+      return session !== undefined
+    }
+    return { request, secure, forgotten }
   })
 
   const answer = Effect.fnUntraced(function* (request: Connect) {
@@ -141,10 +172,28 @@ export const makeRelayEncryption = (options: RelayEncryptionOptions): RelayEncry
       }
       case "tls": {
         const { clientCertificate } = yield* peerNamed(request.tls?.clientName)
+        const peer = certificateKey(clientCertificate)
+        const name = request.session && Buffer.from(request.session.id).toString("hex")
+        const session = name === undefined ? undefined : taken.find(name, yield* Clock.currentTimeMillis)
+        if (request.session !== undefined && session?.peer === peer) {
+          const nonce = randomBytes(NONCE_BYTES)
+          const keys = sessionKeys(session, request.session.nonce, nonce)
+          return {
+            response: { encryption: chosen, tls: { clientName }, sessionNonce: nonce },
+            secure: (stream: Duplex) => Effect.succeed(sessionStream(stream, keys, "destination"))
+          }
+        }
         return {
           response: { encryption: chosen, tls: { clientName } },
-          secure: (stream: Duplex) =>
-            handshake(tlsServer, stream, { identity: serverIdentity, expected: clientCertificate })
+          secure: Effect.fnUntraced(function* (stream: Duplex) {
+            const secured = yield* handshake(tlsServer, stream, {
+              identity: serverIdentity,
+              expected: clientCertificate
+            })
+            const made = sessionOf(secured, peer)
+            taken.keep(Buffer.from(made.id).toString("hex"), made, yield* Clock.currentTimeMillis)
+            return secured
+          })
         }
       }
     }
@@ -153,13 +202,20 @@ export const makeRelayEncryption = (options: RelayEncryptionOptions): RelayEncry
   return { offer, answer }
 }
 
+const sessionStream = (stream: Duplex, keys: StreamKeys, side: "source" | "destination"): Duplex => {
+  const { sourceToDestination, destinationToSource } = keys
+  const [send, receive] =
+    side === "source" ? [sourceToDestination, destinationToSource] : [destinationToSource, sourceToDestination]
+  return dhxcpStream(stream, { send, receive, endRecord: true, cipher: "aes-256-gcm" })
+}
+
 const handshake = (
   begin: typeof tlsClient | typeof tlsServer,
   stream: Duplex,
   options: Parameters<typeof tlsClient>[1]
-): Effect.Effect<Duplex, EncryptionError> => {
+): Effect.Effect<TLSSocket, EncryptionError> => {
   const failed = (detail: string) => Effect.fail(new EncryptionError({ reason: new HandshakeFailed({ detail }) }))
-  return Effect.callback<Duplex, EncryptionError>((resume) => {
+  return Effect.callback<TLSSocket, EncryptionError>((resume) => {
     const giveUp = begin(stream, options, (result) =>
       resume(result instanceof Error ? failed(result.message) : Effect.succeed(result))
     )

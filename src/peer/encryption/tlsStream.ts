@@ -18,7 +18,7 @@ export interface TlsOptions {
 }
 
 /** Calls back once: with the secured stream, or with why there is none. The result gives up. */
-type Secured = (result: Duplex | Error) => void
+type Secured = (result: TLSSocket | Error) => void
 
 /** Begins the handshake as the source. */
 export const tlsClient = (inner: Duplex, options: TlsOptions, secured: Secured): (() => void) => {
@@ -58,7 +58,7 @@ const contextOf = (identity: Identity): SecureContext => {
 
 const settle = (socket: TLSSocket, event: "secure" | "secureConnect", trust: Trust, secured: Secured): (() => void) => {
   let settled = false
-  const finish = (result: Duplex | Error) => {
+  const finish = (result: TLSSocket | Error) => {
     if (settled) return
     settled = true
     if (result instanceof Error) socket.destroy()

@@ -104,6 +104,13 @@ export declare type Request_Connect = Message<"connect.Request.Connect"> & {
    * @generated from field: optional string destination_key = 1000;
    */
   destinationKey?: string | undefined;
+
+  /**
+   * Extension. Instead of another TLS handshake: the session of an earlier one, if the destination still knows it.
+   *
+   * @generated from field: connect.Request.Session session = 1001;
+   */
+  session?: Request_Session | undefined;
 };
 
 /**
@@ -111,6 +118,31 @@ export declare type Request_Connect = Message<"connect.Request.Connect"> & {
  * Use `create(Request_ConnectSchema)` to create a new message.
  */
 export declare const Request_ConnectSchema: GenMessage<Request_Connect>;
+
+/**
+ * @generated from message connect.Request.Session
+ */
+export declare type Request_Session = Message<"connect.Request.Session"> & {
+  /**
+   * 16 bytes, known from the handshake.
+   *
+   * @generated from field: bytes id = 1;
+   */
+  id: Uint8Array;
+
+  /**
+   * 32 bytes, fresh for each stream.
+   *
+   * @generated from field: bytes nonce = 2;
+   */
+  nonce: Uint8Array;
+};
+
+/**
+ * Describes the message connect.Request.Session.
+ * Use `create(Request_SessionSchema)` to create a new message.
+ */
+export declare const Request_SessionSchema: GenMessage<Request_Session>;
 
 /**
  * @generated from message connect.Response
@@ -156,6 +188,13 @@ export declare type Response_Connect = Message<"connect.Response.Connect"> & {
    * @generated from field: connect.ECDHConfiguration destination_dh_x25519 = 4;
    */
   destinationDhX25519?: ECDHConfiguration | undefined;
+
+  /**
+   * Extension. 32 bytes, fresh for each stream: the session of the request is used.
+   *
+   * @generated from field: optional bytes session_nonce = 1000;
+   */
+  sessionNonce?: Uint8Array | undefined;
 };
 
 /**

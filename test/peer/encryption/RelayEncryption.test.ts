@@ -5,14 +5,16 @@ import { Duplex, type Readable, type Writable } from "node:stream"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Fiber } from "effect"
 import { TestClock } from "effect/testing"
+import { certificateKey } from "../../../src/certs/certificateKey.ts"
 import { issueClient, issueServer } from "../../../src/certs/issue.ts"
 import { realmName } from "../../../src/certs/realmName.ts"
 import type { Encryption } from "../../../src/domain/Encryption.ts"
 import { abort } from "../../../src/internal/abort.ts"
 import { makeRelayEncryption } from "../../../src/peer/encryption/RelayEncryption.ts"
 import type { RemotePeer } from "../../../src/protocol/ClientControl.ts"
-import type { ConnectResponse } from "../../../src/protocol/Connect.ts"
+import type { ConnectRequest, ConnectResponse } from "../../../src/protocol/Connect.ts"
 
+type Connect = Extract<ConnectRequest, { _tag: "Connect" }>
 type Connected = Extract<ConnectResponse, { _tag: "Connected" }>
 type Parts = Awaited<ReturnType<typeof identities>>
 
@@ -100,6 +102,8 @@ const listed = (id: string, { server, client }: Parts["source"], endRecord = tru
 
 const parts = await identities()
 
+const DESTINATION = certificateKey(parts.destination.client.leaf.raw)
+
 /** The two ends of an endpoint. */
 const ends = (source: ReadonlyArray<Encryption>, destination: ReadonlyArray<Encryption>, endRecord = true) => ({
   source: makeRelayEncryption({
@@ -118,18 +122,36 @@ const ends = (source: ReadonlyArray<Encryption>, destination: ReadonlyArray<Encr
   })
 })
 
-/** Agrees on an encryption and secures both ends; `swap` is what the relay makes of the answer. */
-const secured = Effect.fnUntraced(function* (
-  schemes: ReadonlyArray<Encryption>,
-  options: {
-    readonly tamper?: Tamper
-    readonly swap?: (answer: Connected) => Connected
-    readonly endRecord?: boolean
-  } = {}
+interface Securing {
+  readonly tamper?: Tamper
+  /** What the relay makes of the answer. */
+  readonly swap?: (answer: Connected) => Connected
+  /** What the relay makes of the request. */
+  readonly swapRequest?: (request: Connect) => Connect
+  readonly endRecord?: boolean
+}
+
+/** `session`: a stream after one with `tls` between the same ends. */
+type Variant = Encryption | "session"
+
+/** Agrees on an encryption and secures both ends. */
+const secured = Effect.fnUntraced(function* (variants: ReadonlyArray<Variant>, options: Securing = {}) {
+  const schemes = variants.map((variant) => (variant === "session" ? "tls" : variant))
+  const between = ends(schemes, schemes, options.endRecord)
+  if (variants.includes("session")) {
+    const first = yield* securedBetween(between)
+    for (const end of [first.near, first.far]) if (end._tag === "Success") end.success.destroy()
+  }
+  return yield* securedBetween(between, options)
+})
+
+const securedBetween = Effect.fnUntraced(function* (
+  { source, destination }: ReturnType<typeof ends>,
+  options: Securing = {}
 ) {
-  const { source, destination } = ends(schemes, schemes, options.endRecord)
-  const offer = yield* source.offer
-  const agreed = yield* destination.answer({ _tag: "Connect", ...offer.request })
+  const offer = yield* source.offer(DESTINATION)
+  const request: Connect = { _tag: "Connect", ...offer.request }
+  const agreed = yield* destination.answer(options.swapRequest?.(request) ?? request)
   const answer: Connected = { _tag: "Connected", proxy: "none", ...agreed.response }
   const { a, b, seen } = pair(options.tamper)
   const [near, far] = yield* Effect.all(
@@ -140,14 +162,14 @@ const secured = Effect.fnUntraced(function* (
     ].map((end) => Effect.result(end)),
     { concurrency: 2 }
   )
-  return { near: near!, far: far!, seen }
+  return { near: near!, far: far!, seen, request, answer }
 })
 
 const both = Effect.fnUntraced(function* (...args: Parameters<typeof secured>) {
-  const { near, far, seen } = yield* secured(...args)
+  const { near, far, seen, request, answer } = yield* secured(...args)
   if (near._tag === "Failure") return yield* near.failure
   if (far._tag === "Failure") return yield* far.failure
-  return { near: near.success, far: far.success, seen }
+  return { near: near.success, far: far.success, seen, request, answer }
 })
 
 const drain = async (stream: Readable) => {
@@ -170,7 +192,7 @@ const send = (stream: Writable, bytes: Buffer) => {
 const hash = (bytes: Uint8Array) => createHash("sha256").update(bytes).digest("hex")
 
 describe("the encryption of relayed streams", () => {
-  for (const scheme of ["tls", "dhxcp"] as const) {
+  for (const scheme of ["tls", "dhxcp", "session"] as const) {
     const live = (name: string, body: () => Effect.Effect<void, Error>) => it.live(`${scheme}: ${name}`, body, 20_000)
 
     live("carries 8 MiB both ways at once, and nothing of it is to be seen on the way", () =>
@@ -275,6 +297,8 @@ describe("the encryption of relayed streams", () => {
       })
     )
 
+    // A session is that of one peer, whatever the answer says.
+    if (scheme === "session") continue
     live("an answer in the name of another peer is refused, or cannot be read", () =>
       Effect.gen(function* () {
         const clientName = parts.stranger.server.leaf.subject.slice("CN=".length)
@@ -294,6 +318,69 @@ describe("the encryption of relayed streams", () => {
     )
   }
 
+  it.live("a session spares the handshake of the next stream, and the relay learns nothing that opens it", () =>
+    Effect.gen(function* () {
+      const { near, far, seen, request, answer } = yield* both(["session", "dhxcp"])
+      assert.deepStrictEqual([request.encryptions, request.dhxcp], [["tls"], undefined])
+      assert.deepStrictEqual([request.session?.nonce.length, answer.sessionNonce?.length], [32, 32])
+      assert.strictEqual(seen().length, 0)
+      send(near, Buffer.from("at once"))
+      assert.strictEqual((yield* Effect.promise(() => drain(far))).bytes.toString(), "at once")
+    })
+  )
+
+  for (const [what, options] of Object.entries<Securing>({
+    "a nonce of the source": {
+      swapRequest: ({ session, ...rest }) => ({ ...rest, session: { ...session!, nonce: randomBytes(32) } })
+    },
+    "a nonce of the destination": { swap: (answer) => ({ ...answer, sessionNonce: randomBytes(32) }) }
+  })) {
+    it.live(`a session: ${what} that was swapped is an error at both ends, and nothing is delivered`, () =>
+      Effect.gen(function* () {
+        const { near, far } = yield* both(["session"], options)
+        send(near, SECRET)
+        send(far, SECRET)
+        const ended = yield* Effect.promise(() => Promise.all([drain(near), drain(far)]))
+        for (const { bytes, error } of ended) assert.deepStrictEqual([bytes.length, error?.name], [0, "StreamForged"])
+      })
+    )
+  }
+
+  it.live(
+    "a session that the destination does not know, or that is another's, is no session: there is a handshake",
+    () =>
+      Effect.gen(function* () {
+        for (const swapRequest of [
+          ({ session: _, ...rest }: Connect): Connect => rest,
+          (request: Connect): Connect => ({ ...request, session: { ...request.session!, id: randomBytes(16) } })
+        ]) {
+          const { near, far, answer } = yield* both(["session"], { swapRequest })
+          assert.isUndefined(answer.sessionNonce)
+          send(near, Buffer.from("all the same"))
+          assert.strictEqual((yield* Effect.promise(() => drain(far))).bytes.toString(), "all the same")
+        }
+        // Another peer shows the id that he has seen pass.
+        const between = ends(["tls"], ["tls"])
+        yield* securedBetween(between)
+        const { request } = yield* between.source.offer(DESTINATION)
+        assert.isDefined(request.session)
+        const known = between.destination.answer({ _tag: "Connect", ...request })
+        assert.isDefined((yield* known).response.sessionNonce)
+        const stranger = { clientName: parts.stranger.server.leaf.subject.slice("CN=".length) }
+        const { message } = yield* Effect.flip(
+          between.destination.answer({ _tag: "Connect", ...request, tls: stranger })
+        )
+        assert.match(message, /no peer of this endpoint/)
+      })
+  )
+
+  it.live("an answer with a session that was not offered is refused", () =>
+    Effect.gen(function* () {
+      const { near } = yield* secured(["tls"], { swap: (answer) => ({ ...answer, sessionNonce: randomBytes(32) }) })
+      assert.match(near._tag === "Failure" ? near.failure.message : "", /a session that was not offered/)
+    })
+  )
+
   it.live("dhxcp: with an upstream peer an end at the border of a frame is an end", () =>
     Effect.gen(function* () {
       const { near, far } = yield* both(["dhxcp"], { endRecord: false })
@@ -310,7 +397,7 @@ describe("the encryption of relayed streams", () => {
       assert.deepStrictEqual((yield* Effect.promise(() => drain(far))).bytes, SECRET)
       assert.isTrue(seen().equals(SECRET))
       const { source, destination } = ends(["none"], ["tls", "dhxcp"])
-      const offer = yield* source.offer
+      const offer = yield* source.offer(DESTINATION)
       const error = yield* Effect.flip(destination.answer({ _tag: "Connect", ...offer.request }))
       assert.match(error.message, /the source allows none, the destination tls, dhxcp; set relay-encryptions/)
     })
@@ -320,7 +407,7 @@ describe("the encryption of relayed streams", () => {
     Effect.gen(function* () {
       const chosen = Effect.fnUntraced(function* (a: ReadonlyArray<Encryption>, b: ReadonlyArray<Encryption>) {
         const { source, destination } = ends(a, b)
-        const { request } = yield* source.offer
+        const { request } = yield* source.offer(DESTINATION)
         return (yield* destination.answer({ _tag: "Connect", ...request })).response.encryption
       })
       assert.strictEqual(yield* chosen(["none", "dhxcp", "tls"], ["none", "tls", "dhxcp"]), "tls")
@@ -332,7 +419,7 @@ describe("the encryption of relayed streams", () => {
   it.effect("a handshake that nobody answers ends after fifteen seconds", () =>
     Effect.gen(function* () {
       const { source } = ends(["tls"], ["tls"])
-      const offer = yield* source.offer
+      const offer = yield* source.offer(DESTINATION)
       const { a } = pair()
       const clientName = parts.destination.server.leaf.subject.slice("CN=".length)
       const answer: Connected = { _tag: "Connected", proxy: "none", encryption: "tls", tls: { clientName } }
