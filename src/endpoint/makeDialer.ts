@@ -230,7 +230,7 @@ const explain = (endpoint: LocalEndpoint, { path, others, reason }: Extract<Next
     `${address} ${direction} ${carrier} ${state === "Suspect" ? "suspect " : ""}${rounded(roundTripMillis)}ms`
   return {
     endpoint: endpoint.name,
-    peer: path.peerId,
+    peer: path.listedAs,
     path: path.id,
     address: path.address,
     direction: path.direction,

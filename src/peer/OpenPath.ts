@@ -9,6 +9,8 @@ import { messageOptions } from "./DirectLink.ts"
 import type { Direction, Path } from "./Paths.ts"
 
 export interface OpenPath extends Path {
+  /** What control called the peer when the path opened: for logs. */
+  readonly listedAs: string
   readonly connection: Connection
   /** How messages go on its streams. */
   readonly messages: MessageOptions
@@ -45,11 +47,12 @@ const countedStreams = (connection: Connection) => {
 /** Makes a path of a connection that has passed its check. */
 export const openPath = Effect.fnUntraced(function* (options: {
   readonly peerId: string
+  readonly listedAs: string
   readonly connection: Connection
   readonly direction: Direction
   readonly doubted: (path: number) => Effect.Effect<void>
 }) {
-  const { peerId, connection, direction } = options
+  const { peerId, listedAs, connection, direction } = options
   const measured = connection.traffic().roundTripMillis
   const roundTripMillis =
     measured ??
@@ -62,6 +65,7 @@ export const openPath = Effect.fnUntraced(function* (options: {
   const path: OpenPath = {
     id,
     peerId,
+    listedAs,
     direction,
     carrier: connection.carrier,
     address: SocketAddress.format(connection.remoteAddress()),
@@ -80,16 +84,18 @@ export const openPath = Effect.fnUntraced(function* (options: {
 /** Makes a path to a peer of a relay link. */
 export const relayedPath = (options: {
   readonly peerId: string
+  readonly listedAs: string
   readonly link: RelayLink
   readonly destinationKey: string
   readonly doubted: Effect.Effect<void>
 }): OpenPath => {
-  const { peerId, link, destinationKey, doubted } = options
+  const { peerId, listedAs, link, destinationKey, doubted } = options
   const { connection, messages, state, roundTripMillis, distanceMillis } = link
   const address = SocketAddress.format(connection.remoteAddress())
   return {
     id: nextId++,
     peerId,
+    listedAs,
     direction: "relay",
     carrier: connection.carrier,
     address,

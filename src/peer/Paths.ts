@@ -7,6 +7,7 @@ export type Direction = "outgoing" | "incoming" | "relay"
 export interface Path {
   /** Unique within the process, and growing. */
   readonly id: number
+  /** The same on all paths to a peer, for as long as it runs. */
   readonly peerId: string
   readonly direction: Direction
   /** To the other end, or to the relay. */

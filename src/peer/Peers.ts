@@ -29,6 +29,7 @@ import { messageOptions } from "./DirectLink.ts"
 import { makeRelayEncryption, type RelayEncryption } from "./encryption/RelayEncryption.ts"
 import { localCandidates, localInterfaces } from "./localCandidates.ts"
 import { type OpenPath, relayedPath } from "./OpenPath.ts"
+import { peerKey } from "./peerKey.ts"
 import { makeRemotePeerActor, type RemotePeerActor } from "./RemotePeerActor.ts"
 
 export interface EndpointOptions {
@@ -215,10 +216,12 @@ const make = Effect.fnUntraced(function* (options: PeersOptions) {
         for (const link of links) {
           for (const remote of peers ?? []) {
             if (!remote.peer.relayIds.includes(link.offer.id)) continue
-            const key = `${link.id} ${keyOf(remote)}`
+            const peerId = peerKey(remote)
+            const key = `${link.id} ${peerId}`
             const destinationKey = certificateKey(remote.peer.clientCertificate)
             const path =
-              known.get(key) ?? relayedPath({ peerId: remote.id, link, destinationKey, doubted: doubted(link.id) })
+              known.get(key) ??
+              relayedPath({ peerId, listedAs: remote.id, link, destinationKey, doubted: doubted(link.id) })
             now.set(key, {
               ...path,
               state: link.state,
@@ -244,7 +247,8 @@ const make = Effect.fnUntraced(function* (options: PeersOptions) {
     /** Runs a remote peer from its first listing until nothing is left of it. */
     const runPeer = Effect.fnUntraced(function* (key: string, first: RemotePeer, started: Deferred.Deferred<void>) {
       const actor: RemotePeerActor = yield* makeRemotePeerActor({
-        peerId: first.id,
+        peerId: key,
+        listedAs: first.id,
         name,
         role,
         endpoint,
@@ -269,7 +273,7 @@ const make = Effect.fnUntraced(function* (options: PeersOptions) {
           yield* publish
           // Listed again while it was ending: look at the list once more, now that there is room for a new actor.
           const listed = yield* SubscriptionRef.get(peers)
-          if (listed?.some((remote) => keyOf(remote) === key)) yield* SubscriptionRef.set(peers, [...listed])
+          if (listed?.some((remote) => peerKey(remote) === key)) yield* SubscriptionRef.set(peers, [...listed])
         })
       )
       yield* actor.ended
@@ -277,15 +281,15 @@ const make = Effect.fnUntraced(function* (options: PeersOptions) {
     }, Effect.scoped)
 
     const onPeers = Effect.fnUntraced(function* (listed: ReadonlyArray<RemotePeer>) {
-      const keys = new Set(listed.map(keyOf))
+      const keys = new Set(listed.map(peerKey))
       const ids = new Set(listed.map(({ id }) => id))
       for (const [key, actor] of actors) {
         if (keys.has(key)) continue
         refuse(actor)
-        yield* actor.unlisted({ replaced: ids.has(actor.peerId) })
+        yield* actor.unlisted({ replaced: ids.has(actor.listedAs) })
       }
       for (const remote of listed) {
-        const key = keyOf(remote)
+        const key = peerKey(remote)
         if (!actors.has(key)) {
           const started = yield* Deferred.make<void>()
           const running = runPeer(key, remote, started).pipe(
@@ -328,9 +332,6 @@ const ownCandidates = (
   const all = publicAddress === undefined ? local : [publicAddress, ...local]
   return [...new Map(all.map((address) => [format(address), address])).values()].slice(0, MAX_CANDIDATES)
 }
-
-const keyOf = ({ peer }: RemotePeer): string =>
-  `${certificateKey(peer.clientCertificate)} ${certificateKey(peer.serverCertificate)}`
 
 const withoutDirects = (remote: RemotePeer): RemotePeer => ({
   ...remote,

@@ -27,7 +27,10 @@ import type { Direction } from "./Paths.ts"
 import * as State from "./RemotePeerState.ts"
 
 export interface RemotePeerOptions {
+  /** By its certificates. */
   readonly peerId: string
+  /** What control calls it. */
+  readonly listedAs: string
   readonly name: EndpointName
   /** Our own side. */
   readonly role: Role
@@ -43,7 +46,8 @@ export interface RemotePeerOptions {
 }
 
 export interface RemotePeerActor {
-  readonly peerId: string
+  /** What control called it first. */
+  readonly listedAs: string
   readonly listed: (remote: RemotePeer) => Effect.Effect<void>
   /** `replaced`: control lists the same client with other certificates. */
   readonly unlisted: (how: { readonly replaced: boolean }) => Effect.Effect<void>
@@ -67,7 +71,7 @@ export const probeDeadline = (roundTripMillis: number) =>
 
 /** Starts the actor of a remote peer; it runs until the Scope ends. */
 export const makeRemotePeerActor = Effect.fnUntraced(function* (options: RemotePeerOptions) {
-  const { name, role, peerId } = options
+  const { name, role, peerId, listedAs } = options
   const scope = yield* Effect.scope
   const mailbox = yield* Effect.acquireRelease(Queue.bounded<State.Message>(MAILBOX), Queue.shutdown)
   const closing = yield* Effect.acquireRelease(Deferred.make<void>(), (closing) => Deferred.succeed(closing, undefined))
@@ -83,7 +87,7 @@ export const makeRemotePeerActor = Effect.fnUntraced(function* (options: RemoteP
   /** A connection as a path, until it ends. */
   const usePath = Effect.fnUntraced(function* (connection: Connection, direction: Direction) {
     const doubted = (path: number) => tell({ _tag: "Doubted", path })
-    const path = yield* openPath({ peerId, connection, direction, doubted })
+    const path = yield* openPath({ peerId, listedAs, connection, direction, doubted })
     const { id, carrier, address, roundTripMillis } = path
     const labels = { path: id, direction, carrier, address, rttMillis: rounded(roundTripMillis) }
     open.set(path.id, path)
@@ -222,7 +226,7 @@ export const makeRemotePeerActor = Effect.fnUntraced(function* (options: RemoteP
   })
 
   return {
-    peerId,
+    listedAs,
     listed: (remote) => tell({ _tag: "Listed", remote }),
     unlisted: ({ replaced }) => tell({ _tag: "Unlisted", replaced }),
     accept: (connection) =>
@@ -234,7 +238,7 @@ export const makeRemotePeerActor = Effect.fnUntraced(function* (options: RemoteP
             connection.close(ErrorCode.DirectConnectionClosed, "the endpoint is closed")
           )
         ),
-        Effect.annotateLogs({ endpoint: name, role, peer: peerId })
+        Effect.annotateLogs({ endpoint: name, role, peer: listedAs })
       ),
     ended: Deferred.await(ended)
   } satisfies RemotePeerActor

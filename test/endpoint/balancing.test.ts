@@ -83,6 +83,34 @@ describe.each(["direct", "relay"] as const)("a source that balances, route %s", 
 })
 
 describe("a source that balances", () => {
+  it.live("counts a destination once, also when control was started again and calls it otherwise", () =>
+    Effect.gen(function* () {
+      const { client, stopServer, startServer, blockDirect, unblockDirect } = yield* world
+      yield* client({ destinations: { web: yield* startService(named("a")) } })
+      yield* client({ destinations: { web: yield* startService(named("b")) }, route: "direct" })
+      const source = yield* client({ sources: ["web"], balancing: ROUND_ROBIN })
+      const port = yield* source.port("web")
+      yield* untilAll(port, 2)
+      yield* stopServer
+      yield* startServer
+      const opened = () => source.events.filter(({ message }) => message === "path.open").length
+      // Now only a relayed path leads anywhere, and control has told of it under another name.
+      yield* blockDirect
+      yield* Effect.retry(visit(port, ""), Schedule.spaced("50 millis")).pipe(Effect.timeout("12 seconds"))
+      const before = opened()
+      yield* unblockDirect
+      yield* Effect.suspend(() => (opened() >= before + 2 ? Effect.void : Effect.fail("not yet" as const))).pipe(
+        Effect.retry(Schedule.spaced("10 millis")),
+        Effect.timeout("30 seconds")
+      )
+      yield* untilAll(port, 2)
+      assert.deepStrictEqual([...(yield* tally(port, 12))].sort(), [
+        ["a:", 6],
+        ["b:", 6]
+      ])
+    })
+  )
+
   it.live("sends users to whoever has the fewest, and counts them until they are gone", () =>
     Effect.gen(function* () {
       const { client } = yield* world

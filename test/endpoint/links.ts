@@ -51,7 +51,13 @@ export const endpointWith = Effect.fnUntraced(function* (links: ReadonlyArray<Fa
       all.map((one) => (one.id === path ? { ...one, state: "Suspect" as const } : one))
     )
   for (const [at, { near }] of links.entries()) {
-    const path = yield* openPath({ peerId: `peer ${at}`, connection: near, direction: "outgoing", doubted: suspect })
+    const path = yield* openPath({
+      peerId: `peer ${at}`,
+      listedAs: `peer ${at}`,
+      connection: near,
+      direction: "outgoing",
+      doubted: suspect
+    })
     yield* SubscriptionRef.update(paths, (all) => [...all, { ...path, roundTripMillis: at + 1 }])
   }
   const endpoint: LocalEndpoint = {

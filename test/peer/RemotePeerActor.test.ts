@@ -39,6 +39,7 @@ const world = (
     const scope = yield* Scope.fork(yield* Effect.scope)
     const actor = yield* makeRemotePeerActor({
       peerId: "far",
+      listedAs: "far",
       name: "web" as EndpointName,
       role: "source",
       endpoint: own,
