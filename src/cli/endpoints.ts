@@ -13,9 +13,10 @@ export const destinations = (configs: ReadonlyMap<EndpointName, DestinationConfi
   each(
     configs,
     Effect.fnUntraced(function* (config: DestinationConfig) {
-      const { route, transport, relayEncryptions, dialTimeout, proxyHeader } = config
+      const { route, transport, relayEncryptions, dialTimeout, proxyHeader, earlyData } = config
       const service = yield* serviceOf(config)
-      return { route, transport, relayEncryptions, dialTimeout, proxyHeader, service } satisfies ClientDestination
+      const common = { route, transport, relayEncryptions, dialTimeout, proxyHeader }
+      return { ...common, earlyData, service } satisfies ClientDestination
     })
   )
 

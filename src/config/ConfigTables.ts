@@ -55,7 +55,8 @@ const endpointFields = {
 export const DestinationTable = Schema.Struct({
   ...endpointFields,
   "proxy-proto-version": text,
-  // Upstream does not have these three.
+  // Upstream does not have these.
+  "early-data-disable": flag,
   "preserve-host": flag,
   "listings-disable": flag,
   "dot-files": flag

@@ -49,6 +49,8 @@ export interface DestinationConfig extends EndpointConfig {
   readonly listings: boolean
   /** Whether files whose names begin with a dot are served. */
   readonly dotFiles: boolean
+  /** Whether sources may send the first bytes of a user before the service has been reached. */
+  readonly earlyData: boolean
 }
 
 export interface SourceConfig extends EndpointConfig {
@@ -79,7 +81,8 @@ export const destinationConfig = (table: DestinationTable, defaults: EndpointDef
       ...tlsProblems(settings),
       ...hostProblems(settings),
       ...proxyProblems(settings),
-      ...fileProblems(settings)
+      ...fileProblems(settings),
+      ...serviceProblems(settings)
     ]
     return checkedTogether(place, problems, {
       ...common(settings, defaults),
@@ -88,7 +91,8 @@ export const destinationConfig = (table: DestinationTable, defaults: EndpointDef
       proxyHeader: version ?? "none",
       preserveHost: settings["preserve-host"] ?? false,
       listings: !settings["listings-disable"],
-      dotFiles: settings["dot-files"] ?? false
+      dotFiles: settings["dot-files"] ?? false,
+      earlyData: !settings["early-data-disable"]
     } satisfies DestinationConfig)
   })
 
@@ -146,7 +150,8 @@ const DestinationSettings = Schema.Struct({
   url: parsed(parseDestinationUrl).pipe(Schema.withDecodingDefaultKey(Effect.succeed(""))),
   "proxy-proto-version": Schema.optionalKey(oneOf("a version of the PROXY protocol", ["v1", "v2"])),
   "listings-disable": Schema.optionalKey(Schema.Boolean),
-  "dot-files": Schema.optionalKey(Schema.Boolean)
+  "dot-files": Schema.optionalKey(Schema.Boolean),
+  "early-data-disable": Schema.optionalKey(Schema.Boolean)
 })
 
 const SourceSettings = Schema.Struct({
@@ -254,6 +259,12 @@ const fileProblems = (settings: DestinationValues): ReadonlyArray<Problem> =>
     : (["listings-disable", "dot-files"] as const)
         .filter((key) => settings[key] !== undefined)
         .map((key) => ({ key, detail: "it is for folders; leave it out, or write file:/path as the url" }))
+
+const serviceProblems = (settings: DestinationValues): ReadonlyArray<Problem> => [
+  ...(settings["early-data-disable"] !== undefined && settings["proxy-proto-version"] !== undefined
+    ? [{ key: "early-data-disable", detail: "with proxy-proto-version nothing is sent early anyway; leave it out" }]
+    : [])
+]
 
 type SourceValues = typeof SourceSettings.Type
 

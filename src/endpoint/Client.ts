@@ -36,6 +36,8 @@ export interface ClientDestination extends ClientEndpoint {
   readonly service: Service | WebService
   /** The header that tells the service who its users are. */
   readonly proxyHeader: ProxyVersion
+  /** Whether sources may send the first bytes of a user before the answer; only without a header. Default true. */
+  readonly earlyData?: boolean | undefined
 }
 
 export interface ClientSource extends ClientEndpoint {
@@ -84,7 +86,15 @@ const runDestination = Effect.fnUntraced(function* (name: EndpointName, options:
   const service = yield* serviceOf(name, options)
   const onConnection = tcpDestination({ name, service, proxyHeader, dialTimeout })
   const endpoint = yield* Effect.flatMap(Peers, (peers) =>
-    peers.endpoint({ name, role: "destination", route, transport, relayEncryptions, onConnection })
+    peers.endpoint({
+      name,
+      role: "destination",
+      route,
+      transport,
+      relayEncryptions,
+      earlyData: proxyHeader === "none" && options.earlyData !== false,
+      onConnection
+    })
   )
   return yield* untilRefused(endpoint)
 })
@@ -101,7 +111,7 @@ const runSource = Effect.fnUntraced(function* (name: EndpointName, options: Clie
   )
   if (offer === undefined) yield* tcpSource(endpoint, { name, listen, balancing, dialTimeout })
   else {
-    const dial = makeDialer(endpoint, dialTimeout, balancing)
+    const dial = makeDialer(endpoint, dialTimeout, balancing)()
     if (offer._tag === "http") yield* httpSource(dial, { ...offer, name, listen })
     else yield* webSocketSource(dial, { ...offer, name, listen })
   }

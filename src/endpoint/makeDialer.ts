@@ -11,6 +11,7 @@ import { after, raceLater } from "../internal/raceLater.ts"
 import type { OpenPath } from "../peer/OpenPath.ts"
 import { ConnectFailed, PeerError, PeerUnreachable } from "../peer/PeerError.ts"
 import type { LocalEndpoint } from "../peer/Peers.ts"
+import { announcements } from "../peer/peerKey.ts"
 import { probeDeadline } from "../peer/RemotePeerActor.ts"
 import { connectRequest, connectResponse, DIRECT_REQUEST, type ProxyVersion } from "../protocol/Connect.ts"
 import { ErrorCode } from "../protocol/ErrorCode.ts"
@@ -28,6 +29,7 @@ import {
   remember,
   startTurn
 } from "./balance.ts"
+import type { FirstBytes } from "./source/FirstBytes.ts"
 
 export interface Connected {
   /** User bytes, both ways. Destroyed with the Scope, if it is not over by then. */
@@ -62,7 +64,10 @@ const OUTDATED = Effect.fail({ _tag: "Outdated" } as const)
 
 const blocked = (message: string) => Effect.fail<Failure>({ outcome: "Blocked", message })
 
-/** Makes the dialer of one source: it remembers which paths were used last. */
+/**
+ * Makes the dialer of one source: it remembers which paths were used last. A dial may be given the first bytes of its user,
+ * to be sent before the answer where that is safe; whoever gives them takes the user back with `handOver`.
+ */
 export const makeDialer = (
   endpoint: LocalEndpoint,
   dialTimeout: Duration.Duration = DEFAULT_DIAL_TIMEOUT,
@@ -70,6 +75,7 @@ export const makeDialer = (
 ) => {
   let memory = NO_MEMORY
   const connections = new Map<string, number>()
+  const announced = announcements(() => SubscriptionRef.getUnsafe(endpoint.peers))
   const known: Knowledge = { connections: (peer) => connections.get(peer) ?? 0, standing: () => "Fine" }
 
   const count = (peer: string, change: number) => {
@@ -90,7 +96,19 @@ export const makeDialer = (
     return Option.getOrThrow(later)
   })
 
-  const converse = Effect.fnUntraced(function* (path: OpenPath, stream: TransportStream) {
+  /**
+   * Whether the bytes of a user may come right behind the request: to whoever has announced that he wants no header before
+   * them, and nothing but the request comes before them. Upstream's destinations announce nothing, and could be started
+   * again with another setting at any time: what an earlier answer said does not hold.
+   */
+  const takesFirstBytes = ({ peerId, addressed }: OpenPath, encryptions: ReadonlyArray<Encryption>) =>
+    addressed && encryptions.every((scheme) => scheme === "none") && announced(peerId)?.earlyData === true
+
+  const converse = Effect.fnUntraced(function* (
+    path: OpenPath,
+    stream: TransportStream,
+    firstBytes: FirstBytes | undefined
+  ) {
     const { messages, destinationKey } = path
     // A direct link is encrypted itself.
     const offer = destinationKey === undefined ? undefined : yield* endpoint.encryption.offer(destinationKey)
@@ -99,8 +117,11 @@ export const makeDialer = (
         ? DIRECT_REQUEST
         : { ...DIRECT_REQUEST, ...offer.request, destinationKey }
     write(stream, connectRequest, wish, messages)
+    const early = firstBytes !== undefined && takesFirstBytes(path, wish.encryptions)
+    if (early) firstBytes.follow(stream)
     const answer = yield* receive(stream, connectResponse, messages)
     if (answer._tag === "Connected") {
+      if (early && answer.proxy !== "none") return yield* blocked("it wants a PROXY header, and had announced none")
       return offer === undefined
         ? { stream, proxy: answer.proxy, encryption: undefined }
         : { stream: yield* offer.secure(stream, answer), proxy: answer.proxy, encryption: answer.encryption }
@@ -115,11 +136,11 @@ export const makeDialer = (
       : yield* blocked(message)
   })
 
-  const ask = (path: OpenPath): Effect.Effect<Answered, Failure, Scope.Scope> =>
-    openFor(path.open, (stream) => converse(path, stream)).pipe(
+  const ask = (path: OpenPath, firstBytes: FirstBytes | undefined): Effect.Effect<Answered, Failure, Scope.Scope> =>
+    openFor(path.open, (stream) => converse(path, stream, firstBytes)).pipe(
       Effect.catch((error) => {
         if ("outcome" in error) return Effect.fail(error)
-        if (error._tag === "Outdated") return ask(path)
+        if (error._tag === "Outdated") return ask(path, firstBytes)
         // A stream that fails says something of the service only while its connection lives.
         const outcome = path.connection.ended() === undefined ? ("Blocked" as const) : ("Silent" as const)
         return Effect.fail<Failure>({ outcome, message: error.message })
@@ -140,8 +161,8 @@ export const makeDialer = (
     return Effect.raceFirst(unanswered, overtaken)
   }
 
-  const attempt = (path: OpenPath, tried: ReadonlyMap<number, unknown>) =>
-    raceLater(ask(path), after(GRACE_MILLIS + 2 * path.roundTripMillis, giveUp(path, tried)))
+  const attempt = (path: OpenPath, tried: ReadonlyMap<number, unknown>, firstBytes: FirstBytes | undefined) =>
+    raceLater(ask(path, firstBytes), after(GRACE_MILLIS + 2 * path.roundTripMillis, giveUp(path, tried)))
 
   /** Counts the connection of a destination from the first try until its stream is closed. */
   const counted = <A extends { readonly stream: Duplex }, E, R>(peer: string, tried: Effect.Effect<A, E, R>) => {
@@ -158,7 +179,7 @@ export const makeDialer = (
     })
   }
 
-  return Effect.gen(function* () {
+  return Effect.fnUntraced(function* (firstBytes?: FirstBytes) {
     const startedAt = yield* Clock.currentTimeMillis
     const seed = balancing.policy === "random" ? yield* Random.next : 0
     const tried = new Map<number, Attempt>()
@@ -188,7 +209,7 @@ export const makeDialer = (
         const { path } = step
         const { id, peerId } = path
         tried.set(id, { peerId, outcome: "Pending" })
-        const result = yield* Effect.result(counted(peerId, attempt(path, tried)))
+        const result = yield* Effect.result(counted(peerId, attempt(path, tried, firstBytes)))
         if (result._tag === "Success") {
           const { stream, proxy, encryption } = result.success
           // Of several destinations, each has a path that was used last.

@@ -16,6 +16,8 @@ export interface OpenPath extends Path {
   readonly messages: MessageOptions
   /** Through a relay: the key of the certificate by which the relay knows the destination. */
   readonly destinationKey: string | undefined
+  /** Whether what is sent on it reaches this peer or nobody: upstream's relays take any destination of the endpoint. */
+  readonly addressed: boolean
   /** Opens a stream on the connection, counted until it is closed. */
   readonly open: Effect.Effect<TransportStream, TransportError>
   /** How many streams of ours are open. */
@@ -75,6 +77,7 @@ export const openPath = Effect.fnUntraced(function* (options: {
     connection,
     messages: messageOptions(connection),
     destinationKey: undefined,
+    addressed: true,
     ...countedStreams(connection),
     doubted: options.doubted(id)
   }
@@ -105,6 +108,8 @@ export const relayedPath = (options: {
     connection,
     messages,
     destinationKey,
+    // Only our relays know destinations by their keys, and only they take TCP.
+    addressed: link.offer.carriers.includes("tcp"),
     ...countedStreams(connection),
     doubted
   }

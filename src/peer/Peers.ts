@@ -40,6 +40,8 @@ export interface EndpointOptions {
   readonly transport: TransportChoice
   /** How its relayed streams may be encrypted end to end. */
   readonly relayEncryptions: ReadonlyArray<Encryption>
+  /** Of a destination: that the bytes of a user may come right behind a connect request. */
+  readonly earlyData?: boolean | undefined
   /** Takes care of the streams that come in on a connection of this endpoint, until it ends. */
   readonly onConnection: (incoming: Incoming) => Effect.Effect<void>
 }
@@ -158,7 +160,8 @@ const make = Effect.fnUntraced(function* (options: PeersOptions) {
       serverCertificate: server.leaf.raw,
       clientCertificate: identity.leaf.raw,
       relayIds: [],
-      dhxcpEndRecord: true
+      dhxcpEndRecord: true,
+      ...(local.earlyData && { earlyData: true as const })
     })
     const announced = (change: Partial<Peer>) => SubscriptionRef.update(peer, (before) => ({ ...before, ...change }))
     if (allowsDirect(route)) {

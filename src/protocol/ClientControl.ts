@@ -96,7 +96,9 @@ export const Peer = Schema.Struct({
   /** Extension: where it takes TLS over TCP; absent or empty: nowhere. */
   tcpDirects: Schema.optionalKey(Schema.Array(Address).check(Schema.isMaxLength(MAX_DIRECTS))),
   /** Extension: ends its `dhxcp` streams with a frame of no bytes, and expects one. */
-  dhxcpEndRecord: Schema.optionalKey(Schema.Literal(true))
+  dhxcpEndRecord: Schema.optionalKey(Schema.Literal(true)),
+  /** Extension: wants no PROXY header, so that the bytes of a user may come right behind a connect request. */
+  earlyData: Schema.optionalKey(Schema.Literal(true))
 })
 export type Peer = typeof Peer.Type
 
@@ -113,7 +115,8 @@ const readPeer = (message: PeerMessage | undefined) =>
     serverCertificate: readBytes(message.serverCertificate),
     clientCertificate: readBytes(message.clientCertificate),
     relayIds: message.relayIds.filter((id) => id !== "").slice(0, MAX_RELAYS),
-    ...(message.dhxcpEndRecord && { dhxcpEndRecord: true as const })
+    ...(message.dhxcpEndRecord && { dhxcpEndRecord: true as const }),
+    ...(message.earlyData && { earlyData: true as const })
   }
 
 const readDirects = (directs: PeerMessage["directs"]) =>

@@ -55,6 +55,15 @@ describe("a destination", () => {
       'a.toml: client.destinations.web.proxy-proto-version: "v3" is not a version of the PROXY protocol; write one of "v1", "v2", or leave it out'
     ])
   })
+
+  it("takes first bytes early, unless that is disabled; where it means nothing it is refused", () => {
+    assert.isTrue(Result.getOrThrow(destination({ url: "tcp://h:1" })).earlyData)
+    const disabled = { "early-data-disable": true }
+    assert.isFalse(Result.getOrThrow(destination({ url: "tcp://h:1", ...disabled })).earlyData)
+    assert.deepStrictEqual(problems(destination({ url: "tcp://h:1", "proxy-proto-version": "v1", ...disabled })), [
+      "a.toml: client.destinations.web.early-data-disable: with proxy-proto-version nothing is sent early anyway; leave it out"
+    ])
+  })
 })
 
 describe("a source", () => {

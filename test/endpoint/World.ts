@@ -5,7 +5,7 @@ import { Cause, Context, Data, Duration, Effect, Exit, Fiber, Layer, Logger, Red
 import { makeAuthority } from "../../src/certs/Authority.ts"
 import { ControlServer } from "../../src/directory/server/ControlServer.ts"
 import { type Balancing, NO_BALANCING } from "../../src/domain/Balancing.ts"
-import type { TransportChoice } from "../../src/domain/Carrier.ts"
+import type { Carrier, TransportChoice } from "../../src/domain/Carrier.ts"
 import type { Encryption } from "../../src/domain/Encryption.ts"
 import type { EndpointName } from "../../src/domain/EndpointName.ts"
 import type { Route } from "../../src/domain/Route.ts"
@@ -43,6 +43,7 @@ export interface Endpoints {
   readonly relayEncryptions?: ReadonlyArray<Encryption>
   readonly proxyHeader?: ProxyVersion
   readonly balancing?: Balancing
+  readonly earlyData?: boolean
 }
 
 export interface RunningClient {
@@ -59,7 +60,14 @@ const WITHIN = Duration.seconds(12)
 /** A control server; the clients of `client` live in the Scope that they are started in. */
 export const makeWorld = Effect.fnUntraced(function* (
   transport: Layer.Layer<Transport, TransportError>,
-  { relay = false }: { readonly relay?: boolean } = {}
+  {
+    relay = false,
+    over = Effect.succeed
+  }: {
+    readonly relay?: boolean
+    /** What clients dial instead of an address of each other, or of the relay: a link that leads there. */
+    readonly over?: (address: SocketAddress, carrier: Carrier) => Effect.Effect<SocketAddress, never, Scope.Scope>
+  } = {}
 ) {
   const authority = yield* makeAuthority()
   const identity = yield* authority.issueServer(["127.0.0.1"])
@@ -71,10 +79,14 @@ export const makeWorld = Effect.fnUntraced(function* (
   const watched = (endpoint: Endpoint): Endpoint => ({
     ...endpoint,
     dial: (target) => {
+      const dialed = Effect.flatMap(over(target.address, target.carrier ?? "quic"), (address) =>
+        endpoint.dial({ ...target, address })
+      )
+      if (target.protocols.includes(Alpn.relay[0])) return dialed
       if (!target.protocols.includes(Alpn.direct[0])) return endpoint.dial(target)
       return blocked
         ? Effect.andThen(Effect.sleep(target.timeout), Effect.fail(new TransportError({ reason: NO_ANSWER })))
-        : Effect.tap(endpoint.dial(target), (connection) => Effect.sync(() => directs.add(connection)))
+        : Effect.tap(dialed, (connection) => Effect.sync(() => directs.add(connection)))
     }
   })
   const provided = Context.make(
@@ -132,9 +144,9 @@ export const makeWorld = Effect.fnUntraced(function* (
       relayEncryptions: endpoints.relayEncryptions ?? ["tls", "dhxcp"]
     }
     const local = (port: number) => ({ _tag: "tcp", host: "127.0.0.1", port }) as const
-    const { proxyHeader = "none", balancing = NO_BALANCING } = endpoints
+    const { proxyHeader = "none", balancing = NO_BALANCING, earlyData } = endpoints
     const destinations = Object.entries(endpoints.destinations ?? {}).map(
-      ([name, port]) => [name as EndpointName, { ...option, service: local(port), proxyHeader }] as const
+      ([name, port]) => [name as EndpointName, { ...option, service: local(port), proxyHeader, earlyData }] as const
     )
     const ports = [
       ...(endpoints.sources ?? []).map((name) => [name, 0] as const),
@@ -219,15 +231,15 @@ const silent = Logger.layer([])
 
 const told = ({ message, detail, fields }: Event) => `${message} ${detail ?? ""} ${JSON.stringify(fields)}`
 
-/** A TCP service; the port it listens on. Its connections are cut with the Scope. */
-export const startService = (serve: (socket: Socket) => void) =>
+/** A TCP service; the port it listens on, any unless one is given. Its connections are cut with the Scope. */
+export const startService = (serve: (socket: Socket) => void, port = 0) =>
   Effect.acquireRelease(
     Effect.promise(async () => {
       const sockets = new Set<Socket>()
       const server = createServer({ allowHalfOpen: true }, (socket) => {
         sockets.add(socket.on("error", () => {}))
         serve(socket)
-      }).listen(0, "127.0.0.1")
+      }).listen(port, "127.0.0.1")
       await once(server, "listening")
       return { server, sockets }
     }),

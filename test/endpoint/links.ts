@@ -4,8 +4,9 @@ import { issueServer } from "../../src/certs/issue.ts"
 import type { EndpointName } from "../../src/domain/EndpointName.ts"
 import { type OpenPath, openPath } from "../../src/peer/OpenPath.ts"
 import type { LocalEndpoint } from "../../src/peer/Peers.ts"
+import { peerKey } from "../../src/peer/peerKey.ts"
 import { Alpn } from "../../src/protocol/Alpn.ts"
-import type { RemotePeer } from "../../src/protocol/ClientControl.ts"
+import type { Peer, RemotePeer } from "../../src/protocol/ClientControl.ts"
 import * as Memory from "../../src/transport/memory/Memory.ts"
 import { type Connection, serve, Transport } from "../../src/transport/Transport.ts"
 import { Trust } from "../../src/transport/Trust.ts"
@@ -43,17 +44,34 @@ export const makeLinks = Effect.gen(function* () {
   })
 })
 
-/** A source's endpoint with these links as its paths, in this order of nearness. */
-export const endpointWith = Effect.fnUntraced(function* (links: ReadonlyArray<FarEnd>) {
+/** A peer with certificates of its own, as control lists it. */
+export const listedPeer = (id: string, facts: Partial<Peer> = {}): RemotePeer => ({
+  id,
+  metadata: "",
+  peer: {
+    directs: [],
+    serverCertificate: Buffer.from(`server ${id}`),
+    clientCertificate: Buffer.from(`client ${id}`),
+    relayIds: [],
+    ...facts
+  }
+})
+
+/** A source's endpoint with these links as its paths, in this order of nearness, each to the peer at its place in the list. */
+export const endpointWith = Effect.fnUntraced(function* (
+  links: ReadonlyArray<FarEnd>,
+  announced: ReadonlyArray<RemotePeer> = []
+) {
   const paths = yield* SubscriptionRef.make<ReadonlyArray<OpenPath>>([])
   const suspect = (path: number) =>
     SubscriptionRef.update(paths, (all) =>
       all.map((one) => (one.id === path ? { ...one, state: "Suspect" as const } : one))
     )
   for (const [at, { near }] of links.entries()) {
+    const peerId = announced[at] === undefined ? `peer ${at}` : peerKey(announced[at])
     const path = yield* openPath({
-      peerId: `peer ${at}`,
-      listedAs: `peer ${at}`,
+      peerId,
+      listedAs: peerId,
       connection: near,
       direction: "outgoing",
       doubted: suspect
@@ -64,7 +82,7 @@ export const endpointWith = Effect.fnUntraced(function* (links: ReadonlyArray<Fa
     name: "web" as EndpointName,
     encryption: { offer: () => Effect.die("all links are direct"), answer: () => Effect.die("this is a source") },
     paths,
-    peers: yield* SubscriptionRef.make<ReadonlyArray<RemotePeer> | undefined>(undefined),
+    peers: yield* SubscriptionRef.make<ReadonlyArray<RemotePeer> | undefined>(announced),
     refused: Effect.never
   }
   return endpoint

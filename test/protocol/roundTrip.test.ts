@@ -48,13 +48,21 @@ const refused = map(all({ code: integer(-(2 ** 31), 2 ** 31 - 1), message: text 
 }))
 const carriers = map(integer(0, 2), (at) => ([["quic"], ["tcp"], ["quic", "tcp"]] as const)[at]!)
 const directs = array(address, { maxLength: ClientControl.MAX_DIRECTS })
-const peer = all({
-  directs,
-  tcpDirects: map(directs, (some) => [{ host: "192.0.2.1", port: 1 }, ...some.slice(1)]),
-  serverCertificate: certificate,
-  clientCertificate: certificate,
-  relayIds: array(id, { maxLength: 8 })
-})
+const peer = map(
+  all({
+    directs,
+    tcpDirects: map(directs, (some) => [{ host: "192.0.2.1", port: 1 }, ...some.slice(1)]),
+    serverCertificate: certificate,
+    clientCertificate: certificate,
+    relayIds: array(id, { maxLength: 8 }),
+    facts: integer(0, 3)
+  }),
+  ({ facts, ...rest }) => ({
+    ...rest,
+    ...((facts & 1) !== 0 && { dhxcpEndRecord: true as const }),
+    ...((facts & 2) !== 0 && { earlyData: true as const })
+  })
+)
 const remotePeer = all({ id, peer, metadata: text })
 const relayOffer = all({
   id,

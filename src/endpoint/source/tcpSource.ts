@@ -12,6 +12,7 @@ import { raceLater, whenClosed } from "../../internal/raceLater.ts"
 import type { LocalEndpoint } from "../../peer/Peers.ts"
 import { EndpointError, UserGone } from "../EndpointError.ts"
 import { makeDialer } from "../makeDialer.ts"
+import { FirstBytes } from "./FirstBytes.ts"
 import { type Listen, listenUsers } from "./listenUsers.ts"
 import { proxyHeader } from "./proxyHeader.ts"
 import type { User } from "./User.ts"
@@ -37,7 +38,8 @@ export const tcpSource = Effect.fnUntraced(function* (endpoint: LocalEndpoint, o
 
   const carry = Effect.fnUntraced(function* ({ stream: socket, facts }: User) {
     waiting++
-    const { stream, proxy } = yield* raceLater(dial, whenClosed(socket, userGone)).pipe(
+    const firstBytes = new FirstBytes(socket)
+    const { stream, proxy } = yield* raceLater(dial(firstBytes), whenClosed(socket, userGone)).pipe(
       Effect.ensuring(
         Effect.sync(() => {
           waiting--
@@ -46,6 +48,7 @@ export const tcpSource = Effect.fnUntraced(function* (endpoint: LocalEndpoint, o
       )
     )
     if (proxy !== "none") stream.write(proxyHeader(proxy, facts))
+    firstBytes.handOver(stream)
     yield* join(socket, stream)
   }, Effect.scoped)
 

@@ -118,6 +118,13 @@ export declare type Peer = Message<"client.Peer"> & {
    * @generated from field: repeated model.AddrPort tcp_directs = 1001;
    */
   tcpDirects: AddrPort[];
+
+  /**
+   * Extension, of destinations. Wants no PROXY header: the bytes of a user may come right behind a connect request.
+   *
+   * @generated from field: optional bool early_data = 1002;
+   */
+  earlyData?: boolean | undefined;
 };
 
 /**

@@ -5,6 +5,7 @@ import type { EndpointName } from "../../../src/domain/EndpointName.ts"
 import { tcpDestination } from "../../../src/endpoint/destination/tcpDestination.ts"
 import { messageOptions } from "../../../src/peer/DirectLink.ts"
 import { type ConnectRequest, connectRequest, connectResponse } from "../../../src/protocol/Connect.ts"
+import { encodeFrame } from "../../../src/protocol/Frame.ts"
 import { receive, send } from "../../../src/protocol/MessageStream.ts"
 import type { Connection } from "../../../src/transport/Transport.ts"
 import { makeLinks } from "../links.ts"
@@ -47,6 +48,22 @@ layer(Logger.layer([]), { excludeTestServices: true })("a tcp destination", (it)
       stream.end("hello")
       yield* Effect.promise(() => once(stream, "end"))
       assert.strictEqual(reply, "a:hello")
+    })
+  )
+
+  it.effect("hands the service what comes right behind the request", () =>
+    Effect.gen(function* () {
+      const connection = yield* linkTo(yield* startService(named("a")))
+      const { width } = messageOptions(connection)
+      const stream = yield* connection.open
+      stream.end(Buffer.concat([encodeFrame(connectRequest.encode(CONNECT), width), Buffer.from("at once")]))
+      assert.strictEqual((yield* receive(stream, connectResponse, messageOptions(connection)))._tag, "Connected")
+      let reply = ""
+      stream.on("data", (part) => {
+        reply += part
+      })
+      yield* Effect.promise(() => once(stream, "end"))
+      assert.strictEqual(reply, "a:at once")
     })
   )
 

@@ -1,8 +1,13 @@
-import { connect } from "node:net"
+import { once } from "node:events"
+import { connect, type Socket } from "node:net"
 import { assert, it } from "@effect/vitest"
-import { Duration, Effect, Logger } from "effect"
+import { Deferred, Duration, Effect, Logger } from "effect"
 import { tcpSource } from "../../../src/endpoint/source/tcpSource.ts"
-import { endpointWith } from "../links.ts"
+import { messageOptions } from "../../../src/peer/DirectLink.ts"
+import { connectRequest, connectResponse, PLAIN_ANSWER } from "../../../src/protocol/Connect.ts"
+import { receive, send } from "../../../src/protocol/MessageStream.ts"
+import { endpointWith, listedPeer, makeLinks } from "../links.ts"
+import { named, visit } from "../World.ts"
 
 it.live("a source lets 1,024 users wait for a path, refuses further ones, and says so once", () =>
   Effect.gen(function* () {
@@ -44,4 +49,56 @@ it.live("a source lets 1,024 users wait for a path, refuses further ones, and sa
       1
     )
   })
+)
+
+it.live("a source cuts the stream of a user who leaves after his first bytes, before the answer", () =>
+  Effect.gen(function* () {
+    const heard = yield* Deferred.make<string>()
+    const cut = yield* Deferred.make<void>()
+    const link = yield* makeLinks
+    const far = yield* link((connection) =>
+      Effect.gen(function* () {
+        const stream = yield* connection.accept
+        yield* receive(stream, connectRequest, messageOptions(connection))
+        stream.once("data", (part) => Deferred.doneUnsafe(heard, Effect.succeed(String(part))))
+        stream.once("close", () => Deferred.doneUnsafe(cut, Effect.void))
+      }).pipe(Effect.ignore)
+    )
+    const endpoint = yield* endpointWith([far], [listedPeer("far", { earlyData: true })])
+    const address = yield* tcpSource(endpoint, {
+      name: endpoint.name,
+      listen: { _tag: "tcp", host: "127.0.0.1", port: 0 },
+      dialTimeout: Duration.seconds(30)
+    })
+    const user = connect({ port: Number(address.split(":").at(-1)), host: "127.0.0.1" }).on("error", () => {})
+    user.write("hello")
+    assert.strictEqual(yield* Effect.timeout(Deferred.await(heard), "5 seconds"), "hello")
+    user.resetAndDestroy()
+    yield* Effect.timeout(Deferred.await(cut), "5 seconds")
+  }).pipe(Effect.provide(Logger.layer([])))
+)
+
+it.live("a source carries a user on who has said everything and ended before the answer", () =>
+  Effect.gen(function* () {
+    const link = yield* makeLinks
+    const far = yield* link((connection) =>
+      Effect.gen(function* () {
+        const stream = yield* connection.accept
+        yield* receive(stream, connectRequest, messageOptions(connection))
+        yield* Effect.promise(async () => {
+          while (stream.readableLength < 5) await once(stream, "readable")
+        })
+        yield* send(stream, connectResponse, PLAIN_ANSWER, messageOptions(connection))
+        named("far")(stream as unknown as Socket)
+      }).pipe(Effect.ignore)
+    )
+    const endpoint = yield* endpointWith([far], [listedPeer("far", { earlyData: true })])
+    const address = yield* tcpSource(endpoint, {
+      name: endpoint.name,
+      listen: { _tag: "tcp", host: "127.0.0.1", port: 0 },
+      dialTimeout: Duration.seconds(30)
+    })
+    const reply = yield* visit(Number(address.split(":").at(-1)), "hello").pipe(Effect.timeout("5 seconds"))
+    assert.strictEqual(reply, "far:hello")
+  }).pipe(Effect.provide(Logger.layer([])))
 )

@@ -230,6 +230,51 @@ describe("a stream through a relay", () => {
     }).pipe(Effect.scoped)
   )
 
+  it.live("may begin right behind its request: that goes to whoever accepts it, and to nobody who refuses", () =>
+    Effect.gen(function* () {
+      const { guest } = yield* makeWorldWithRelay()
+      const heard: Array<string> = []
+      let asked = 0
+      const destinations = [yield* guest("destination"), yield* guest("destination")]
+      const source = yield* guest("source")
+      for (const destination of destinations) {
+        yield* Effect.gen(function* () {
+          const stream = yield* destination.connection.accept
+          yield* receive(stream, Connect.connectRequest, destination.messages)
+          const answer = asked++ === 0 ? ({ _tag: "Refused", code: 501, message: "no" } as const) : CONNECTED
+          yield* send(stream, Connect.connectResponse, answer, destination.messages)
+          heard.push(`${answer._tag}: ${yield* text(stream)}`)
+          stream.end()
+        }).pipe(Effect.ignore, Effect.forkScoped)
+      }
+      const stream = yield* source.connection.open
+      const request = encodeFrame(Connect.connectRequest.encode(CONNECT), source.messages.width)
+      stream.end(Buffer.concat([request, Buffer.from("at once")]))
+      assert.deepEqual(yield* receive(stream, Connect.connectResponse, source.messages), CONNECTED)
+      assert.strictEqual(yield* text(stream), "")
+      assert.deepEqual(heard, ["Connected: at once"])
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("is not read any further than a stream holds until a destination has accepted it", () =>
+    Effect.gen(function* () {
+      const { guest } = yield* makeWorldWithRelay()
+      const [source, destination] = [yield* guest("source"), yield* guest("destination")]
+      const stream = yield* source.connection.open
+      yield* send(stream, Connect.connectRequest, CONNECT, source.messages)
+      const piece = Buffer.alloc(65_536)
+      for (let sent = 0; sent < 64; sent++) stream.write(piece)
+      const asked = yield* destination.connection.accept
+      yield* receive(asked, Connect.connectRequest, destination.messages)
+      for (let turn = 0; turn < 50; turn++) yield* Effect.promise(() => new Promise<void>((next) => setImmediate(next)))
+      assert.strictEqual(asked.readableLength, 0)
+      assert.isAbove(stream.writableLength, 60 * piece.length)
+      yield* send(asked, Connect.connectResponse, CONNECTED, destination.messages)
+      stream.end()
+      assert.strictEqual((yield* text(asked)).length, 64 * piece.length)
+    }).pipe(Effect.scoped)
+  )
+
   it.live("passes a reset on, in both directions, and the end of a link as a reset", () =>
     Effect.gen(function* () {
       const { guest } = yield* makeWorldWithRelay()
