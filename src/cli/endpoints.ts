@@ -13,10 +13,10 @@ export const destinations = (configs: ReadonlyMap<EndpointName, DestinationConfi
   each(
     configs,
     Effect.fnUntraced(function* (config: DestinationConfig) {
-      const { route, transport, relayEncryptions, dialTimeout, proxyHeader, earlyData } = config
+      const { route, transport, relayEncryptions, dialTimeout, proxyHeader, health, earlyData } = config
       const service = yield* serviceOf(config)
       const common = { route, transport, relayEncryptions, dialTimeout, proxyHeader }
-      return { ...common, earlyData, service } satisfies ClientDestination
+      return { ...common, health, earlyData, service } satisfies ClientDestination
     })
   )
 

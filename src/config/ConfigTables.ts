@@ -56,6 +56,7 @@ export const DestinationTable = Schema.Struct({
   ...endpointFields,
   "proxy-proto-version": text,
   // Upstream does not have these.
+  "health-disable": flag,
   "early-data-disable": flag,
   "preserve-host": flag,
   "listings-disable": flag,

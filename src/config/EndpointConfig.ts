@@ -49,6 +49,8 @@ export interface DestinationConfig extends EndpointConfig {
   readonly listings: boolean
   /** Whether files whose names begin with a dot are served. */
   readonly dotFiles: boolean
+  /** Whether sources are told when the service cannot be reached. */
+  readonly health: boolean
   /** Whether sources may send the first bytes of a user before the service has been reached. */
   readonly earlyData: boolean
 }
@@ -92,6 +94,7 @@ export const destinationConfig = (table: DestinationTable, defaults: EndpointDef
       preserveHost: settings["preserve-host"] ?? false,
       listings: !settings["listings-disable"],
       dotFiles: settings["dot-files"] ?? false,
+      health: !settings["health-disable"],
       earlyData: !settings["early-data-disable"]
     } satisfies DestinationConfig)
   })
@@ -151,6 +154,7 @@ const DestinationSettings = Schema.Struct({
   "proxy-proto-version": Schema.optionalKey(oneOf("a version of the PROXY protocol", ["v1", "v2"])),
   "listings-disable": Schema.optionalKey(Schema.Boolean),
   "dot-files": Schema.optionalKey(Schema.Boolean),
+  "health-disable": Schema.optionalKey(Schema.Boolean),
   "early-data-disable": Schema.optionalKey(Schema.Boolean)
 })
 
@@ -261,6 +265,9 @@ const fileProblems = (settings: DestinationValues): ReadonlyArray<Problem> =>
         .map((key) => ({ key, detail: "it is for folders; leave it out, or write file:/path as the url" }))
 
 const serviceProblems = (settings: DestinationValues): ReadonlyArray<Problem> => [
+  ...(settings["health-disable"] !== undefined && settings.url._tag === "file"
+    ? [{ key: "health-disable", detail: "there is no service that could be down; leave it out" }]
+    : []),
   ...(settings["early-data-disable"] !== undefined && settings["proxy-proto-version"] !== undefined
     ? [{ key: "early-data-disable", detail: "with proxy-proto-version nothing is sent early anyway; leave it out" }]
     : [])

@@ -14,7 +14,8 @@ import type { ProxyVersion } from "../protocol/Connect.ts"
 import { TransportEndpoint } from "../transport/Transport.ts"
 import type { Trust } from "../transport/Trust.ts"
 import type { Service } from "./destination/dialService.ts"
-import { tcpDestination } from "./destination/tcpDestination.ts"
+import { reachService, tcpDestination } from "./destination/tcpDestination.ts"
+import { watchHealth } from "./destination/watchHealth.ts"
 import { type FileDestinationOptions, fileDestination } from "./file/fileDestination.ts"
 import { type HttpDestinationOptions, httpDestination } from "./http/httpDestination.ts"
 import { httpSource } from "./http/httpSource.ts"
@@ -38,6 +39,8 @@ export interface ClientDestination extends ClientEndpoint {
   readonly proxyHeader: ProxyVersion
   /** Whether sources may send the first bytes of a user before the answer; only without a header. Default true. */
   readonly earlyData?: boolean | undefined
+  /** Whether sources are told when the service cannot be reached. Default true. */
+  readonly health?: boolean | undefined
 }
 
 export interface ClientSource extends ClientEndpoint {
@@ -84,7 +87,8 @@ const refuseStreams = ({ connection }: Incoming): Effect.Effect<void> =>
 const runDestination = Effect.fnUntraced(function* (name: EndpointName, options: ClientDestination) {
   const { route, transport, proxyHeader, dialTimeout, relayEncryptions } = options
   const service = yield* serviceOf(name, options)
-  const onConnection = tcpDestination({ name, service, proxyHeader, dialTimeout })
+  const health = options.health === false ? undefined : yield* watchHealth(reachService(service, dialTimeout))
+  const onConnection = tcpDestination({ name, service, proxyHeader, dialTimeout, health })
   const endpoint = yield* Effect.flatMap(Peers, (peers) =>
     peers.endpoint({
       name,
@@ -93,6 +97,7 @@ const runDestination = Effect.fnUntraced(function* (name: EndpointName, options:
       transport,
       relayEncryptions,
       earlyData: proxyHeader === "none" && options.earlyData !== false,
+      serviceDown: health?.down,
       onConnection
     })
   )

@@ -7,7 +7,7 @@
  * - A path that is silent or in the way says nothing of the destination behind it: its next path is taken.
  * - A destination that has answered no is not asked again; `retry` says whether another one is.
  * - A destination that could not be reached at all has not refused anything, and costs no retry.
- * - Without a policy all paths are one list, as `choose` orders it.
+ * - Without a policy all paths are one list, as `choose` orders it; those to a destination whose service is down come last.
  */
 import type { BalancePolicy, Balancing, Retry } from "../domain/Balancing.ts"
 import { type Choice, choose, type Path } from "../peer/Paths.ts"
@@ -80,7 +80,7 @@ export const nextStep = <P extends Path>(
 
   if (policy === "none") {
     if (untried.length === 0 && answered.size > 0) return { _tag: "Stop" }
-    return take(choose([...untried, ...again], dial.memory.used[0]))
+    return take(choose(bestStanding([...untried, ...again], known), dial.memory.used[0]))
   }
   const refusing = new Set(attempts.filter(({ outcome }) => outcome === "Refused").map(({ peerId }) => peerId))
   const open = untried.filter(({ peerId }) => !refusing.has(peerId))
@@ -171,6 +171,13 @@ const orderPeers = (
 /** 0: to be asked first. */
 const rank = ({ peerId, state }: Path, known: Knowledge): number =>
   STANDINGS.indexOf(known.standing(peerId)) * 2 + (state === "Open" ? 0 : 1)
+
+/** The paths to whoever stands best. */
+const bestStanding = <P extends Path>(paths: ReadonlyArray<P>, known: Knowledge): ReadonlyArray<P> => {
+  const standings = paths.map(({ peerId }) => STANDINGS.indexOf(known.standing(peerId)))
+  const best = Math.min(...standings)
+  return paths.filter((_, at) => standings[at] === best)
+}
 
 const STANDINGS = ["Fine", "Unlisted", "Failing"]
 

@@ -76,7 +76,10 @@ export const makeDialer = (
   let memory = NO_MEMORY
   const connections = new Map<string, number>()
   const announced = announcements(() => SubscriptionRef.getUnsafe(endpoint.peers))
-  const known: Knowledge = { connections: (peer) => connections.get(peer) ?? 0, standing: () => "Fine" }
+  const known: Knowledge = {
+    connections: (peer) => connections.get(peer) ?? 0,
+    standing: (peer) => (announced(peer)?.serviceDown ? "Failing" : "Fine")
+  }
 
   const count = (peer: string, change: number) => {
     const connected = known.connections(peer) + change

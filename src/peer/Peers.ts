@@ -42,6 +42,8 @@ export interface EndpointOptions {
   readonly relayEncryptions: ReadonlyArray<Encryption>
   /** Of a destination: that the bytes of a user may come right behind a connect request. */
   readonly earlyData?: boolean | undefined
+  /** Of a destination: whether its service cannot be reached, as sources are to be told. */
+  readonly serviceDown?: SubscriptionRef.SubscriptionRef<boolean> | undefined
   /** Takes care of the streams that come in on a connection of this endpoint, until it ends. */
   readonly onConnection: (incoming: Incoming) => Effect.Effect<void>
 }
@@ -175,6 +177,13 @@ const make = Effect.fnUntraced(function* (options: PeersOptions) {
         Stream.drop(1),
         Stream.runForEach(candidates),
         Effect.tapCause((cause) => Effect.logDebug("candidate watch ended", cause)),
+        Effect.forkScoped
+      )
+    }
+    if (local.serviceDown !== undefined) {
+      yield* SubscriptionRef.changes(local.serviceDown).pipe(
+        Stream.runForEach((down) => SubscriptionRef.update(peer, (before) => withService(before, down))),
+        Effect.tapCause((cause) => Effect.logDebug("health watch ended", cause)),
         Effect.forkScoped
       )
     }
@@ -334,6 +343,13 @@ const ownCandidates = (
 ): ReadonlyArray<SocketAddress> => {
   const all = publicAddress === undefined ? local : [publicAddress, ...local]
   return [...new Map(all.map((address) => [format(address), address])).values()].slice(0, MAX_CANDIDATES)
+}
+
+/** The same announcement when nothing of it changes. */
+const withService = (peer: Peer, down: boolean): Peer => {
+  if (down === (peer.serviceDown === true)) return peer
+  const { serviceDown: _, ...rest } = peer
+  return down ? { ...rest, serviceDown: true } : rest
 }
 
 const withoutDirects = (remote: RemotePeer): RemotePeer => ({

@@ -98,7 +98,9 @@ export const Peer = Schema.Struct({
   /** Extension: ends its `dhxcp` streams with a frame of no bytes, and expects one. */
   dhxcpEndRecord: Schema.optionalKey(Schema.Literal(true)),
   /** Extension: wants no PROXY header, so that the bytes of a user may come right behind a connect request. */
-  earlyData: Schema.optionalKey(Schema.Literal(true))
+  earlyData: Schema.optionalKey(Schema.Literal(true)),
+  /** Extension: its service cannot be reached at the moment. */
+  serviceDown: Schema.optionalKey(Schema.Literal(true))
 })
 export type Peer = typeof Peer.Type
 
@@ -116,7 +118,8 @@ const readPeer = (message: PeerMessage | undefined) =>
     clientCertificate: readBytes(message.clientCertificate),
     relayIds: message.relayIds.filter((id) => id !== "").slice(0, MAX_RELAYS),
     ...(message.dhxcpEndRecord && { dhxcpEndRecord: true as const }),
-    ...(message.earlyData && { earlyData: true as const })
+    ...(message.earlyData && { earlyData: true as const }),
+    ...(message.serviceDown && { serviceDown: true as const })
   }
 
 const readDirects = (directs: PeerMessage["directs"]) =>

@@ -56,10 +56,15 @@ describe("a destination", () => {
     ])
   })
 
-  it("takes first bytes early, unless that is disabled; where it means nothing it is refused", () => {
-    assert.isTrue(Result.getOrThrow(destination({ url: "tcp://h:1" })).earlyData)
-    const disabled = { "early-data-disable": true }
-    assert.isFalse(Result.getOrThrow(destination({ url: "tcp://h:1", ...disabled })).earlyData)
+  it("tells of its health and takes first bytes early, unless that is disabled; where it means nothing it is refused", () => {
+    const { health, earlyData } = Result.getOrThrow(destination({ url: "tcp://h:1" }))
+    assert.deepStrictEqual([health, earlyData], [true, true])
+    const disabled = { "health-disable": true, "early-data-disable": true }
+    const off = Result.getOrThrow(destination({ url: "tcp://h:1", ...disabled }))
+    assert.deepStrictEqual([off.health, off.earlyData], [false, false])
+    assert.deepStrictEqual(problems(destination({ url: "file:.", ...disabled })), [
+      "a.toml: client.destinations.web.health-disable: there is no service that could be down; leave it out"
+    ])
     assert.deepStrictEqual(problems(destination({ url: "tcp://h:1", "proxy-proto-version": "v1", ...disabled })), [
       "a.toml: client.destinations.web.early-data-disable: with proxy-proto-version nothing is sent early anyway; leave it out"
     ])

@@ -44,6 +44,7 @@ export interface Endpoints {
   readonly proxyHeader?: ProxyVersion
   readonly balancing?: Balancing
   readonly earlyData?: boolean
+  readonly health?: boolean
 }
 
 export interface RunningClient {
@@ -144,9 +145,10 @@ export const makeWorld = Effect.fnUntraced(function* (
       relayEncryptions: endpoints.relayEncryptions ?? ["tls", "dhxcp"]
     }
     const local = (port: number) => ({ _tag: "tcp", host: "127.0.0.1", port }) as const
-    const { proxyHeader = "none", balancing = NO_BALANCING, earlyData } = endpoints
+    const { proxyHeader = "none", balancing = NO_BALANCING, earlyData, health } = endpoints
     const destinations = Object.entries(endpoints.destinations ?? {}).map(
-      ([name, port]) => [name as EndpointName, { ...option, service: local(port), proxyHeader, earlyData }] as const
+      ([name, port]) =>
+        [name as EndpointName, { ...option, service: local(port), proxyHeader, earlyData, health }] as const
     )
     const ports = [
       ...(endpoints.sources ?? []).map((name) => [name, 0] as const),

@@ -207,6 +207,17 @@ describe("a dial", () => {
     }
   })
 
+  it("without a policy, too, takes a path to a service that is down only when no other is left", () => {
+    const run = dial({
+      balancing: { policy: "none", retry: all },
+      paths: [path(1, "a", 1), path(2, "b", 9), path(3, "b", 50, { state: "Suspect" })],
+      known: { ...NOTHING_KNOWN, standing: (peer) => (peer === "a" ? "Failing" : "Fine") },
+      memory: { turn: 1, used: [1] },
+      answer: () => "Refused"
+    })
+    assert.deepStrictEqual(ids(run), [2, 3, 1])
+  })
+
   it("takes a silent path again once it answers, and waits until then", () => {
     const balancing: Balancing = { policy: "round-robin", retry: all }
     const tried = new Map<number, Attempt>([[1, { peerId: "a", outcome: "Silent" }]])

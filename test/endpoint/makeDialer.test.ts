@@ -212,6 +212,20 @@ layer(Logger.layer([]), { excludeTestServices: true })("the dialer of a source",
     }).pipe(Effect.scoped)
   )
 
+  it.effect("prefers who has a service, and still tries the others when nobody has", () =>
+    Effect.gen(function* () {
+      const link = yield* makeLinks
+      const links = [yield* link(taking("near")), yield* link(taking("far"))]
+      const [near, far] = [listedPeer("near", { serviceDown: true }), listedPeer("far")]
+      const endpoint = yield* endpointWith(links, [near, far])
+      const dial = makeDialer(endpoint)
+      assert.strictEqual(yield* name(dial()), "far")
+      yield* SubscriptionRef.set(endpoint.peers, [near, listedPeer("far", { serviceDown: true })])
+      const nearOnly = makeDialer({ ...endpoint, paths: (yield* endpointWith([links[0]!], [near])).paths })
+      assert.strictEqual(yield* name(nearOnly()), "near")
+    })
+  )
+
   it.effect("gives the stream back with the Scope, whatever became of it", () =>
     Effect.gen(function* () {
       const link = yield* makeLinks

@@ -55,12 +55,13 @@ const peer = map(
     serverCertificate: certificate,
     clientCertificate: certificate,
     relayIds: array(id, { maxLength: 8 }),
-    facts: integer(0, 3)
+    facts: integer(0, 7)
   }),
   ({ facts, ...rest }) => ({
     ...rest,
     ...((facts & 1) !== 0 && { dhxcpEndRecord: true as const }),
-    ...((facts & 2) !== 0 && { earlyData: true as const })
+    ...((facts & 2) !== 0 && { earlyData: true as const }),
+    ...((facts & 4) !== 0 && { serviceDown: true as const })
   })
 )
 const remotePeer = all({ id, peer, metadata: text })

@@ -4,7 +4,8 @@
  * The connect request is answered when the service has taken the connection, so that a source learns that it did not, and
  * can try elsewhere; upstream answers before it knows.
  */
-import { Duration, Effect, FiberSet } from "effect"
+import type { Duplex } from "node:stream"
+import { Duration, Effect, FiberSet, type Scope } from "effect"
 import type { EndpointName } from "../../domain/EndpointName.ts"
 import { join } from "../../internal/join.ts"
 import { raceLater, whenClosed } from "../../internal/raceLater.ts"
@@ -18,6 +19,7 @@ import { EndpointError, UserGone } from "../EndpointError.ts"
 import { DEFAULT_DIAL_TIMEOUT } from "../makeDialer.ts"
 import { dialService, type Service } from "./dialService.ts"
 import type { StreamService } from "./StreamService.ts"
+import type { HealthWatch } from "./watchHealth.ts"
 
 export interface TcpDestinationOptions {
   readonly name: EndpointName
@@ -26,6 +28,8 @@ export interface TcpDestinationOptions {
   /** The header that tells the service who its users are; undefined: none. */
   readonly proxyHeader?: ProxyVersion | undefined
   readonly dialTimeout?: Duration.Duration | undefined
+  /** Notes what becomes of dials; undefined: nobody does. */
+  readonly health?: HealthWatch | undefined
 }
 
 const REQUEST_DEADLINE = Duration.seconds(5)
@@ -33,10 +37,9 @@ const REQUEST_DEADLINE = Duration.seconds(5)
 /** What to do with the connections of a destination: serve the streams of each until it ends. */
 export const tcpDestination = (options: TcpDestinationOptions) => {
   const { service, proxyHeader = "none", dialTimeout = DEFAULT_DIAL_TIMEOUT } = options
-  const { serve, dial } =
-    "serve" in service
-      ? { serve: service.serve, dial: Effect.as(service.reach, undefined) }
-      : { serve: undefined, dial: dialService(service, dialTimeout) }
+  const serve = "serve" in service ? service.serve : undefined
+  const reach = reachService(service, dialTimeout)
+  const dial = options.health?.watched(reach) ?? reach
   const plainAnswer = proxyHeader === "none" ? PLAIN_ANSWER : { ...PLAIN_ANSWER, proxy: proxyHeader }
 
   const serveStream = Effect.fnUntraced(function* ({ messages, encryption }: Incoming, stream: TransportStream) {
@@ -87,6 +90,13 @@ export const tcpDestination = (options: TcpDestinationOptions) => {
   return (incoming: Incoming): Effect.Effect<void> =>
     serveConnection(incoming).pipe(Effect.ignore, Effect.annotateLogs({ endpoint: options.name }))
 }
+
+/** Dials the service, or asks it whether it is there: then there is no stream. */
+export const reachService = (
+  service: Service | StreamService,
+  dialTimeout: Duration.Duration = DEFAULT_DIAL_TIMEOUT
+): Effect.Effect<Duplex | undefined, EndpointError, Scope.Scope> =>
+  "serve" in service ? Effect.as(service.reach, undefined) : dialService(service, dialTimeout)
 
 /** A direct link is encrypted itself. */
 const unsecured: ReturnType<RelayEncryption["answer"]> = Effect.succeed({

@@ -125,6 +125,13 @@ export declare type Peer = Message<"client.Peer"> & {
    * @generated from field: optional bool early_data = 1002;
    */
   earlyData?: boolean | undefined;
+
+  /**
+   * Extension, of destinations. Its service cannot be reached at the moment.
+   *
+   * @generated from field: optional bool service_down = 1003;
+   */
+  serviceDown?: boolean | undefined;
 };
 
 /**
