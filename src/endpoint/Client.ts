@@ -10,7 +10,7 @@ import type { Route } from "../domain/Route.ts"
 import type { SocketAddress } from "../domain/SocketAddress.ts"
 import type { HostPort } from "../internal/tcp.ts"
 import { type Incoming, type LocalEndpoint, Peers } from "../peer/Peers.ts"
-import type { ProxyVersion } from "../protocol/Connect.ts"
+import { FORWARDING_REQUEST, type ProxyVersion } from "../protocol/Connect.ts"
 import { TransportEndpoint } from "../transport/Transport.ts"
 import type { Trust } from "../transport/Trust.ts"
 import type { Service } from "./destination/dialService.ts"
@@ -85,7 +85,9 @@ const refuseStreams = ({ connection }: Incoming): Effect.Effect<void> =>
   )
 
 const runDestination = Effect.fnUntraced(function* (name: EndpointName, options: ClientDestination) {
-  const { route, transport, proxyHeader, dialTimeout, relayEncryptions } = options
+  const { route, transport, dialTimeout, relayEncryptions } = options
+  // Who serves requests reads it himself.
+  const proxyHeader = options.service._tag === "http" ? "v2" : options.proxyHeader
   const service = yield* serviceOf(name, options)
   const health = options.health === false ? undefined : yield* watchHealth(reachService(service, dialTimeout))
   const onConnection = tcpDestination({ name, service, proxyHeader, dialTimeout, health })
@@ -116,7 +118,8 @@ const runSource = Effect.fnUntraced(function* (name: EndpointName, options: Clie
   )
   if (offer === undefined) yield* tcpSource(endpoint, { name, listen, balancing, dialTimeout })
   else {
-    const dial = makeDialer(endpoint, dialTimeout, balancing)()
+    const request = offer._tag === "http" ? FORWARDING_REQUEST : undefined
+    const dial = makeDialer(endpoint, dialTimeout, balancing, request)()
     if (offer._tag === "http") yield* httpSource(dial, { ...offer, name, listen })
     else yield* webSocketSource(dial, { ...offer, name, listen })
   }

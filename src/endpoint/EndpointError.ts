@@ -115,6 +115,15 @@ export class UserGone extends Schema.TaggedError<UserGone>()("UserGone", {}) {
   }
 }
 
+/** A source did not say as it was asked to whose stream it is. */
+export class HeaderUnreadable extends Schema.TaggedError<HeaderUnreadable>()("HeaderUnreadable", {
+  why: Schema.String
+}) {
+  override get message() {
+    return `cannot read the header of the PROXY protocol that a source writes: ${this.why}; check which program the source is`
+  }
+}
+
 export const EndpointReason = Schema.Union([
   ListenFailed,
   SocketUnavailable,
@@ -122,7 +131,8 @@ export const EndpointReason = Schema.Union([
   ServiceUntrusted,
   ServiceNotSecured,
   UserNotSecured,
-  UserGone
+  UserGone,
+  HeaderUnreadable
 ])
 
 export type EndpointReason = typeof EndpointReason.Type

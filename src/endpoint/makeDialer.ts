@@ -67,11 +67,14 @@ const blocked = (message: string) => Effect.fail<Failure>({ outcome: "Blocked", 
 /**
  * Makes the dialer of one source: it remembers which paths were used last. A dial may be given the first bytes of its user,
  * to be sent before the answer where that is safe; whoever gives them takes the user back with `handOver`.
+ * `request` is what it asks for on a direct link:
+ * whether its streams carry requests that tell of their users themselves.
  */
 export const makeDialer = (
   endpoint: LocalEndpoint,
   dialTimeout: Duration.Duration = DEFAULT_DIAL_TIMEOUT,
-  balancing: Balancing = NO_BALANCING
+  balancing: Balancing = NO_BALANCING,
+  request: typeof DIRECT_REQUEST = DIRECT_REQUEST
 ) => {
   let memory = NO_MEMORY
   const connections = new Map<string, number>()
@@ -116,9 +119,7 @@ export const makeDialer = (
     // A direct link is encrypted itself.
     const offer = destinationKey === undefined ? undefined : yield* endpoint.encryption.offer(destinationKey)
     const wish =
-      offer === undefined || destinationKey === undefined
-        ? DIRECT_REQUEST
-        : { ...DIRECT_REQUEST, ...offer.request, destinationKey }
+      offer === undefined || destinationKey === undefined ? request : { ...request, ...offer.request, destinationKey }
     write(stream, connectRequest, wish, messages)
     const early = firstBytes !== undefined && takesFirstBytes(path, wish.encryptions)
     if (early) firstBytes.follow(stream)

@@ -28,23 +28,23 @@ const formatIssue = SchemaIssue.makeFormatterStandardSchemaV1()
  * @param schema the checked value
  * @param read what of the message is to be checked
  * @param write the message of a value
- * @param usual the value that nearly all messages of this type have on the busiest way: it is known by its bytes
+ * @param usual the values that nearly all messages of this type have on the busiest way: they are known by their bytes
  */
 export const makeCodec = <Desc extends DescMessage, S extends Schema.Codec<unknown, unknown>>(
   message: Desc,
   schema: S,
   read: (message: MessageShape<Desc>) => unknown,
   write: (value: S["Type"]) => MessageInitShape<Desc>,
-  usual?: S["Type"]
+  usual: ReadonlyArray<S["Type"]> = []
 ): Codec<S["Type"]> => {
   const check = Schema.decodeUnknownResult(schema)
   const bytesOf = (value: S["Type"]) => toBinary(message, create(message, write(value)))
-  const usualBytes = usual === undefined ? undefined : bytesOf(usual)
+  const known = usual.map((value) => ({ value, bytes: bytesOf(value) }))
   return {
     type: message.typeName,
-    encode: (value) => (usualBytes !== undefined && value === usual ? usualBytes : bytesOf(value)),
+    encode: (value) => known.find((each) => each.value === value)?.bytes ?? bytesOf(value),
     decode: (bytes) => {
-      if (usualBytes !== undefined && Buffer.compare(bytes, usualBytes) === 0) return Result.succeed(usual)
+      for (const each of known) if (Buffer.compare(bytes, each.bytes) === 0) return Result.succeed(each.value)
       let decoded: MessageShape<Desc>
       try {
         decoded = fromBinary(message, bytes, { readUnknownFields: false })

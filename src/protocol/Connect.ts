@@ -43,7 +43,9 @@ export const ConnectRequest = Schema.Union([
     /** Extension: the key of the client certificate of the destination that is meant, when a relay knows several. */
     destinationKey: Schema.optionalKey(Id),
     /** Extension: the session of an earlier TLS handshake, to be used in place of another one. */
-    session: Schema.optionalKey(Schema.Struct({ id: SessionId, nonce: Nonce }))
+    session: Schema.optionalKey(Schema.Struct({ id: SessionId, nonce: Nonce })),
+    /** Extension: the stream carries requests of HTTP, into which the source writes who its user is. */
+    forwardingFields: Schema.optionalKey(Schema.Literal(true))
   })
 ])
 export type ConnectRequest = typeof ConnectRequest.Type
@@ -54,6 +56,9 @@ const readDhxcp = (dh: ECDHConfiguration | undefined) =>
 
 /** On a direct link, which is encrypted itself. */
 export const DIRECT_REQUEST: Extract<ConnectRequest, { _tag: "Connect" }> = { _tag: "Connect", encryptions: [] }
+
+/** The same for streams whose requests tell who their users are. */
+export const FORWARDING_REQUEST: typeof DIRECT_REQUEST = { ...DIRECT_REQUEST, forwardingFields: true }
 
 /** A connect request as bytes. */
 export const connectRequest = makeCodec(
@@ -67,7 +72,8 @@ export const connectRequest = makeCodec(
           ...readTls(connect.sourceTls),
           ...readDhxcp(connect.sourceDhX25519),
           ...(connect.destinationKey !== undefined && { destinationKey: connect.destinationKey }),
-          ...(connect.session && { session: { id: connect.session.id, nonce: connect.session.nonce } })
+          ...(connect.session && { session: { id: connect.session.id, nonce: connect.session.nonce } }),
+          ...(connect.forwardingFields && { forwardingFields: true })
         }
       : { _tag: "Check" },
   (value) =>
@@ -79,10 +85,11 @@ export const connectRequest = makeCodec(
             ...(value.tls && { sourceTls: value.tls }),
             ...(value.dhxcp && { sourceDhX25519: value.dhxcp }),
             ...(value.destinationKey !== undefined && { destinationKey: value.destinationKey }),
-            ...(value.session && { session: value.session })
+            ...(value.session && { session: value.session }),
+            ...(value.forwardingFields && { forwardingFields: true })
           }
         },
-  DIRECT_REQUEST
+  [DIRECT_REQUEST, FORWARDING_REQUEST]
 )
 
 /** The answer to it, after which a `Connected` stream carries the bytes of the user. */
@@ -136,5 +143,5 @@ export const connectResponse = makeCodec(
       }
     }
   },
-  PLAIN_ANSWER
+  [PLAIN_ANSWER]
 )

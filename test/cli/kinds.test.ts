@@ -20,6 +20,15 @@ type SourceKind = (typeof SOURCES)[number]
 
 class Failed extends Data.TaggedError("Failed")<{ readonly detail: string }> {}
 
+/** Once, and never the address of the tunnel: whom an end that knows requests tells the service of. */
+const usersOf = (source: SourceKind, destination: (typeof DESTINATIONS)[number]): RegExp => {
+  const told =
+    source === "http" ||
+    source === "https" ||
+    ((destination === "http" || destination === "https") && source !== "unix")
+  return told && destination !== "file" ? /^(?:127\.0\.0\.1|::1)$/ : /^undefined$/
+}
+
 const REQUEST = "GET /page.txt HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"
 
 const listening = (server: Server & { closeAllConnections(): void }, where: number | string) =>
@@ -76,7 +85,7 @@ describe("processes", () => {
           const identity = { cert: ca, key: readFileSync(join(path, "server.key"), "utf8") }
           mkdirSync(join(path, "public"))
           writeFileSync(join(path, "public", "page.txt"), "a page")
-          const page: RequestListener = (_req, res) => res.end("a page")
+          const page: RequestListener = ({ headers }, res) => res.end(`a page for ${headers["x-forwarded-for"]}.`)
           const plain = yield* listening(createServer(page), 0)
           const secure = yield* listening(createSecure(identity, page), 0)
           yield* listening(createServer(page), join(path, "service.sock"))
@@ -114,8 +123,13 @@ describe("processes", () => {
           ]
           yield* Effect.forEach(
             pairs,
-            ({ source, name }) =>
+            ({ source, destination, name }) =>
               visit(() => userOf(source, listens.get(name)!, join(path, `${name}.sock`), ca)).pipe(
+                Effect.tap((reply) => {
+                  const [, users] = /a page for (.*)\./.exec(reply) ?? []
+                  assert.match(String(users), usersOf(source, destination), `users told by ${name}`)
+                  return Effect.void
+                }),
                 Effect.mapError((error) => {
                   const log = processes.map((each) => each.log()).join("\n")
                   return new TookTooLong({ detail: `${name}: ${JSON.stringify(error)}\n${log.slice(-4_000)}` })

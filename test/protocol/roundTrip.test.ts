@@ -145,6 +145,10 @@ describe("what is written is read again", () => {
   returns<Connect.ConnectRequest>("connect request", Connect.connectRequest, [
     tag("Check", all({})),
     tag("Connect", all({ encryptions: array(encryption, { maxLength: 3 }) })),
+    tag(
+      "Connect",
+      all({ encryptions: array(encryption, { maxLength: 3 }), forwardingFields: schema(Schema.Literal(true)) })
+    ),
     tag("Connect", all({ encryptions: array(encryption, { maxLength: 3 }), tls, dhxcp })),
     tag(
       "Connect",

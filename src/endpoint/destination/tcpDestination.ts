@@ -7,6 +7,7 @@
 import type { Duplex } from "node:stream"
 import { Duration, Effect, FiberSet, type Scope } from "effect"
 import type { EndpointName } from "../../domain/EndpointName.ts"
+import { abort } from "../../internal/abort.ts"
 import { join } from "../../internal/join.ts"
 import { raceLater, whenClosed } from "../../internal/raceLater.ts"
 import type { RelayEncryption } from "../../peer/encryption/RelayEncryption.ts"
@@ -18,14 +19,15 @@ import type { TransportStream } from "../../transport/Transport.ts"
 import { EndpointError, UserGone } from "../EndpointError.ts"
 import { DEFAULT_DIAL_TIMEOUT } from "../makeDialer.ts"
 import { dialService, type Service } from "./dialService.ts"
-import type { StreamService } from "./StreamService.ts"
+import { readUser } from "./readUser.ts"
+import { noFacts, type StreamService } from "./StreamService.ts"
 import type { HealthWatch } from "./watchHealth.ts"
 
 export interface TcpDestinationOptions {
   readonly name: EndpointName
   /** Dialed for each stream, or what serves streams itself. */
   readonly service: Service | StreamService
-  /** The header that tells the service who its users are; undefined: none. */
+  /** The header that sources write to tell the service who its users are; undefined: none. */
   readonly proxyHeader?: ProxyVersion | undefined
   readonly dialTimeout?: Duration.Duration | undefined
   /** Notes what becomes of dials; undefined: nobody does. */
@@ -40,7 +42,7 @@ export const tcpDestination = (options: TcpDestinationOptions) => {
   const serve = "serve" in service ? service.serve : undefined
   const reach = reachService(service, dialTimeout)
   const dial = options.health?.watched(reach) ?? reach
-  const plainAnswer = proxyHeader === "none" ? PLAIN_ANSWER : { ...PLAIN_ANSWER, proxy: proxyHeader }
+  const headerAnswer = proxyHeader === "none" ? PLAIN_ANSWER : { ...PLAIN_ANSWER, proxy: proxyHeader }
 
   const serveStream = Effect.fnUntraced(function* ({ messages, encryption }: Incoming, stream: TransportStream) {
     const request = yield* decode(connectRequest, yield* receiveFrameWithin(stream, messages, REQUEST_DEADLINE))
@@ -63,13 +65,19 @@ export const tcpDestination = (options: TcpDestinationOptions) => {
             refuse(ErrorCode.DestinationDialFailed, error)
           )
     )
+    // What serves requests needs no header where they tell of their user themselves.
+    const plainAnswer = serve !== undefined && request.forwardingFields ? PLAIN_ANSWER : headerAnswer
     const answer = encryption === undefined ? plainAnswer : { ...plainAnswer, ...secured.response }
     write(stream, connectResponse, answer, messages)
     const plain = yield* Effect.tapError(secured.secure(stream), (error) =>
       Effect.logWarning("encryption.failed", error.message)
     )
     if (socket !== undefined) yield* join(plain, socket)
-    else if (serve !== undefined) yield* serve(plain)
+    else if (serve !== undefined) {
+      const facts =
+        plainAnswer.proxy === "none" ? noFacts : yield* Effect.tapError(readUser(plain), refuseHeader(plain))
+      yield* serve(plain, facts)
+    }
   }, Effect.scoped)
 
   const serveConnection = Effect.fnUntraced(function* (incoming: Incoming) {
@@ -105,6 +113,15 @@ const unsecured: ReturnType<RelayEncryption["answer"]> = Effect.succeed({
 })
 
 const userGone = Effect.suspend(() => Effect.fail(new EndpointError({ reason: new UserGone() })))
+
+/** A stream whose user is not told as he was asked to be is cut: nothing of it is taken for a request. */
+const refuseHeader =
+  (stream: Duplex) =>
+  ({ message }: EndpointError) =>
+    Effect.andThen(
+      Effect.logWarning("stream.refused", message),
+      Effect.sync(() => abort(stream))
+    )
 
 /** What is left of a stream when nobody needs it: an answer may still be on its way, so it is ended, not cut. */
 const leave = (stream: TransportStream): void => {

@@ -52,11 +52,13 @@ const line = (addresses: Addresses): string => {
   return `PROXY TCP${family} ${from} ${destination.host} ${source.port} ${destination.port}\r\n`
 }
 
-const SIGNATURE = Buffer.from("\r\n\r\n\0\r\nQUIT\n", "latin1")
+/** What version 2 begins with. */
+export const SIGNATURE = Buffer.from("\r\n\r\n\0\r\nQUIT\n", "latin1")
 
-/** Version 2 in the upper half, in the lower one whether the connection is ours (LOCAL) or somebody's (PROXY). */
-const LOCAL = 0x20
-const PROXY = 0x21
+/** Version 2 in the upper half, and in the lower one that the connection is ours. */
+export const LOCAL = 0x20
+/** The same, and that it is somebody's. */
+export const PROXY = 0x21
 
 const binary = (addresses: Addresses, extras: ReadonlyArray<Buffer>): Buffer => {
   const body = Buffer.concat([addressBlock(addresses), ...extras])
@@ -88,7 +90,7 @@ const ipBytes = (host: string, family: 4 | 6): Buffer => {
 }
 
 /** The size of `sun_path` on Linux, whatever the system is. */
-const SOCKET_PATH_BYTES = 108
+export const SOCKET_PATH_BYTES = 108
 
 const socketPath = (path: string): Buffer => {
   const bytes = Buffer.alloc(SOCKET_PATH_BYTES)
@@ -114,13 +116,15 @@ const textTlv = (type: number, text: string | undefined): ReadonlyArray<Buffer> 
 
 const ALPN = 0x01
 const AUTHORITY = 0x02
-const SSL = 0x20
+/** The type of what is told of TLS. */
+export const SSL = 0x20
 const SSL_VERSION = 0x21
 const SSL_CN = 0x22
 const SSL_CIPHER = 0x23
 
-/** The user came over TLS; he showed a certificate on this connection; or on an earlier one of the session. */
-const CLIENT_SSL = 0x01
+/** The user came over TLS. */
+export const CLIENT_SSL = 0x01
+/** He showed a certificate on this connection, or on an earlier one of the session. */
 const CLIENT_CERT_CONN = 0x02
 const CLIENT_CERT_SESS = 0x04
 

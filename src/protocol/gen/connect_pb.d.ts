@@ -111,6 +111,13 @@ export declare type Request_Connect = Message<"connect.Request.Connect"> & {
    * @generated from field: connect.Request.Session session = 1001;
    */
   session?: Request_Session | undefined;
+
+  /**
+   * Extension. The source writes X-Forwarded-For and its like into the requests that the stream carries.
+   *
+   * @generated from field: optional bool forwarding_fields = 1002;
+   */
+  forwardingFields?: boolean | undefined;
 };
 
 /**
