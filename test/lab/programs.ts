@@ -3,7 +3,7 @@ import { accessSync, constants } from "node:fs"
 import { join } from "node:path"
 
 /** Where programs are looked for: those for administrators are in no ordinary user's PATH. */
-const FOLDERS = [...(process.env.PATH ?? "").split(":"), "/usr/sbin", "/sbin"]
+export const FOLDERS = [...(process.env.PATH ?? "").split(":"), "/usr/sbin", "/sbin"]
 
 const isInstalled = (program: string) =>
   FOLDERS.some((folder) => {

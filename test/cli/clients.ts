@@ -1,0 +1,37 @@
+/** Clients of a stage, as real processes with endpoints of a test's own. */
+import { writeFileSync } from "node:fs"
+import { join } from "node:path"
+import { Effect } from "effect"
+import { startProcess } from "./Process.ts"
+
+/** Settings of an endpoint by their keys. */
+export type Settings = Readonly<Record<string, string | number | boolean>>
+
+export interface Endpoints {
+  readonly destinations?: Readonly<Record<string, Settings>>
+  readonly sources?: Readonly<Record<string, Settings>>
+}
+
+/** Starts a client of the server at a port of this machine; its file and its certificates are in the folder. */
+export const startClient = Effect.fnUntraced(function* (
+  { path, ports }: { readonly path: string; readonly ports: { readonly server: number } },
+  name: string,
+  endpoints: Endpoints
+) {
+  const tables = Object.entries(endpoints).flatMap(([kind, named]: [string, Readonly<Record<string, Settings>>]) =>
+    Object.entries(named).map(([endpoint, settings]) => table(`client.${kind}.${endpoint}`, settings))
+  )
+  const client = table("client", {
+    token: "replace-this-token",
+    "server-addr": `localhost:${ports.server}`,
+    "server-cas-file": "server.crt",
+    "direct-addr": ":0"
+  })
+  writeFileSync(join(path, `${name}.toml`), [client, ...tables].join("\n"))
+  return yield* startProcess(["--config", `${name}.toml`], path)
+})
+
+const table = (name: string, settings: Settings) =>
+  `[${name}]\n${Object.entries(settings)
+    .map(([key, value]) => `${key} = ${JSON.stringify(value)}\n`)
+    .join("")}`
