@@ -71,10 +71,17 @@ const freePort = (): Promise<number> =>
     })
   })
 
-export const startProxy = async (service: number): Promise<Subject> => {
-  const proxy = role("proxy", String(service))
-  return { name: "plain proxy", port: await portOf(proxy), processes: [proxy] }
-}
+const startOneProcess =
+  (name: string, file: string) =>
+  async (service: number): Promise<Subject> => {
+    const proxy = role(file, String(service))
+    return { name, port: await portOf(proxy), processes: [proxy] }
+  }
+
+export const startProxy = startOneProcess("plain proxy", "proxy")
+
+/** The same for HTTP: a reverse proxy. */
+export const startHttpProxy = startOneProcess("plain HTTP proxy", "httpProxy")
 
 const control = async () => {
   const [port, relay] = [await freePort(), await freePort()]
@@ -106,13 +113,15 @@ export const startBareTunnel = async (service: number): Promise<Subject> => {
 
 export interface TunnelOptions {
   readonly transport: "auto" | "quic" | "tcp"
+  /** What both ends speak besides the tunnel; undefined: bytes. */
+  readonly scheme?: "http"
   /** Through the server's relay, encrypted like this. */
   readonly relayed?: "none" | "tls" | "dhxcp"
 }
 
 /** Server, destination and source: the command line as users run it. */
 export const startTunnel = async (name: string, service: number, options: TunnelOptions): Promise<Subject> => {
-  const { transport, relayed } = options
+  const { transport, relayed, scheme = "tcp" } = options
   const { port: server, rootFile, file, process } = await control()
   const port = await freePort()
   const way = relayed === undefined ? 'route = "direct"' : `route = "relay"\nrelay-encryptions = ["${relayed}"]`
@@ -123,8 +132,8 @@ export const startTunnel = async (name: string, service: number, options: Tunnel
         `transport = "${transport}"\n${endpoint}\n${way}\n`
     )
   const run = (endpoint: string) => start([BIN, "--config", client(endpoint)])
-  const destination = run(`[client.destinations.bench]\nurl = "tcp://127.0.0.1:${service}"`)
-  const source = run(`[client.sources.bench]\nurl = "tcp://127.0.0.1:${port}"`)
+  const destination = run(`[client.destinations.bench]\nurl = "${scheme}://127.0.0.1:${service}"`)
+  const source = run(`[client.sources.bench]\nurl = "${scheme}://127.0.0.1:${port}"`)
   if (relayed === undefined) {
     // With the choice, both are open at first, and TCP is taken from then on.
     await says(source, transport === "quic" ? /path\.open.*carrier=quic/ : /path\.open.*carrier=tcp/)

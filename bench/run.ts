@@ -13,6 +13,7 @@ import {
   says,
   settledBytes,
   startBareTunnel,
+  startHttpProxy,
   startProxy,
   startTunnel,
   startTunnelOverLink
@@ -40,6 +41,7 @@ const MILLIS = quick ? 1_000 : 3_000
 const DOWN = "bulk down, 1 connection, Mbit/s"
 const CPU = "CPU seconds for each GB, down"
 const IDLE = "memory for each of 1,000 idle connections, KB"
+const HTTP = ["HTTP requests a second", "HTTP requests, CPU µs for each"]
 const REFERENCE = "bare HTTP/2"
 
 interface Plan {
@@ -59,7 +61,9 @@ const tunnel = (name: string, options: Parameters<typeof startTunnel>[2]): Plan 
 const PLANS: ReadonlyArray<Plan> = [
   { name: "plain proxy", start: startProxy },
   { name: REFERENCE, start: startBareTunnel },
+  { name: "plain HTTP proxy", start: startHttpProxy, rows: HTTP },
   tunnel("tunnel", { transport: "auto" }),
+  { ...tunnel("http to http", { transport: "auto", scheme: "http" }), rows: HTTP },
   tunnel("tunnel, tcp", { transport: "tcp" }),
   tunnel("tunnel, quic", { transport: "quic" }),
   { name: "tunnel over the bad link", start: startTunnelOverLink, bytes: LOSSY_BYTES, rows: [DOWN] },
@@ -129,7 +133,7 @@ const LOADS: ReadonlyArray<Load> = [
     measure: ({ port, processes }) => counted(processes, newConnections(port, MILLIS))
   },
   {
-    rows: ["HTTP requests a second", "HTTP requests, CPU µs for each"],
+    rows: HTTP,
     measure: ({ port, processes }) => counted(processes, httpRequests(port, MILLIS))
   }
 ]
