@@ -12,11 +12,12 @@ export interface Endpoints {
   readonly sources?: Readonly<Record<string, Settings>>
 }
 
-/** Starts a client of the server at a port of this machine; its file and its certificates are in the folder. */
+/** Starts a client of the server at a port of this machine; its file and its certificates are in the folder; `inside` is a command that becomes it. */
 export const startClient = Effect.fnUntraced(function* (
   { path, ports }: { readonly path: string; readonly ports: { readonly server: number } },
   name: string,
-  endpoints: Endpoints
+  endpoints: Endpoints,
+  inside: ReadonlyArray<string> = []
 ) {
   const tables = Object.entries(endpoints).flatMap(([kind, named]: [string, Readonly<Record<string, Settings>>]) =>
     Object.entries(named).map(([endpoint, settings]) => table(`client.${kind}.${endpoint}`, settings))
@@ -28,7 +29,7 @@ export const startClient = Effect.fnUntraced(function* (
     "direct-addr": ":0"
   })
   writeFileSync(join(path, `${name}.toml`), [client, ...tables].join("\n"))
-  return yield* startProcess(["--config", `${name}.toml`], path)
+  return yield* startProcess(["--config", `${name}.toml`], path, inside)
 })
 
 const table = (name: string, settings: Settings) =>

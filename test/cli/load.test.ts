@@ -2,7 +2,6 @@
 import { randomBytes } from "node:crypto"
 import { createSocket } from "node:dgram"
 import { once } from "node:events"
-import { readFileSync } from "node:fs"
 import type { AddressInfo } from "node:net"
 import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
 import { Effect, Exit, Scope } from "effect"
@@ -10,6 +9,7 @@ import { full } from "../full.ts"
 import { type Process, startProcess } from "./Process.ts"
 import { stageFor } from "./Tunnel.ts"
 import { chunk, echoService, MIB, read, timed, usersOf } from "./Users.ts"
+import { residentBytes } from "./usage.ts"
 
 const SIZE = full(64, 16) * MIB
 
@@ -38,9 +38,6 @@ describe("a tunnel under load", () => {
     leave()
     await Effect.runPromise(Scope.close(scope, Exit.void))
   }, 20_000)
-
-  const residentBytes = (pid: number) =>
-    1024 * Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, "utf8"))![1])
 
   it("1,000 idle and 300 busy connections work at once", async () => {
     const idle = Array.from({ length: 1_000 }, () => user("echo"))
