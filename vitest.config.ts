@@ -5,7 +5,9 @@ export default defineConfig({
     include: ["test/**/*.test.ts"],
     testTimeout: 20_000,
     hookTimeout: 20_000,
-    // Two workers keep a two-core machine busy without starving the tests that talk over real sockets.
-    maxWorkers: 3
+    // Real processes wait for each other much of the time: three workers keep a two-core machine busy, and starve nobody.
+    maxWorkers: 3,
+    // No file leaves anything behind, so the next one need not load everything again: a third of the time of all of them.
+    isolate: false
   }
 })

@@ -10,7 +10,7 @@ import { startProcess, TookTooLong } from "./Process.ts"
 import { freePort, stageFor } from "./Tunnel.ts"
 import { COLLECTING, heldBytes, openSockets, residentBytes } from "./usage.ts"
 
-const SEQUENTIAL = full(10_000, 1_000)
+const SEQUENTIAL = full(10_000, 300)
 const CONCURRENT = full(1_000, 200)
 /** As many as wait for the service at once, at least: the destination has 256 connections to it. */
 const HELD = 200

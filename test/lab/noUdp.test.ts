@@ -23,10 +23,9 @@ afterAll(() => {
 
 describe.skipIf(lacks("tunnels without UDP", { programs: ["ip", "nft"], root: true }))("where UDP is dropped", () => {
   it.live(
-    "everything goes over TCP, about as soon; and over QUIC again when UDP passes, without a failed request",
+    "everything goes over TCP, soon; and over QUIC again when UDP passes, without a failed request",
     () =>
       Effect.gen(function* () {
-        const withUdp = yield* Effect.scoped(Effect.flatMap(makeStage(), firstByte))
         const stage = yield* makeStage()
         const { server, left, right } = stage
         for (const host of [server, left, right]) yield* host.blockUdp()
@@ -39,10 +38,9 @@ describe.skipIf(lacks("tunnels without UDP", { programs: ["ip", "nft"], root: tr
         }
         yield* stage.visit("second", source)
         yield* source.says(new RegExp(`path\\.selected .*address=${left.address}`))
-        process.stdout.write(
-          `lab: the first byte came after ${Math.round(withUdp.millis)} ms with UDP, ${Math.round(millis)} ms without\n`
-        )
-        assert.isBelow(millis, withUdp.millis + 1_000)
+        process.stdout.write(`lab: the first byte came after ${Math.round(millis)} ms without UDP\n`)
+        // A quarter of a second is the head start of QUIC; its handshake would be given up after five.
+        assert.isBelow(millis, 4_000)
 
         for (const host of [server, left, right]) yield* host.unblockUdp
         const began = performance.now()

@@ -24,7 +24,7 @@ const MIB = 1024 * 1024
 const ANY_PORT: SocketAddress = { host: "127.0.0.1", port: 0 }
 
 for (const opener of OPENERS) {
-  const abandoned = opener === "dialer" ? 12_000 : full(12_000, 2_000)
+  const abandoned = full(12_000, 2_000)
   const subject = { layer: Tcp.layer, link: slowLink, dialsFromItsPort: false, opener, abandoned }
   transportCompliance(`Tcp, its streams opened by the ${opener}`, subject)
 }
