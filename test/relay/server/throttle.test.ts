@@ -154,7 +154,8 @@ describe("a slowed stream", () => {
     assert.isAbove(timers(), before)
     near.destroy()
     assert.strictEqual(await failed, "StreamReset")
-    assert.strictEqual(timers(), before)
+    // Those of a test before this one may have ended meanwhile.
+    assert.isAtMost(timers(), before)
   })
 
   it("delivers the last words of a side that does not read what is still sent to it", async () => {
