@@ -4,6 +4,7 @@
  */
 import { Duration, Effect, Layer } from "effect"
 import * as SocketAddress from "../../domain/SocketAddress.ts"
+import { connectionOf } from "../connectionOf.ts"
 import { Listeners } from "../Listeners.ts"
 import { type BindOptions, type Connection, type DialTarget, type Endpoint, Transport } from "../Transport.ts"
 import {
@@ -183,47 +184,13 @@ const peerCertificate = (connection: QuicConnection): Uint8Array | undefined => 
 
 const makeConnection = (connection: QuicConnection): Connection => {
   const { native } = connection
-  const ended = () => fail(connection.endReason!)
-  /** Waits for something that the connection calls back with, for as long as there is a connection. */
-  const wait = <A>(begin: (found: (value: A) => void) => () => void) =>
-    Effect.callback<A, TransportError>((resume) => {
-      if (connection.state === "ended") {
-        resume(Effect.fail(ended()))
-        return
-      }
-      const withdrawEnd = connection.onEnd(() => resume(Effect.fail(ended())))
-      const withdraw = begin((value) => {
-        withdrawEnd()
-        resume(Effect.succeed(value))
-      })
-      return Effect.sync(() => {
-        withdrawEnd()
-        withdraw()
-      })
-    })
   return {
     carrier: "quic",
     protocol: protocolOf(connection),
     peerCertificate: peerCertificate(connection),
     localAddress: connection.local,
     remoteAddress: () => connection.remoteAddress(),
-    open: wait((opened) => connection.open(opened)),
-    accept: wait((accepted) => connection.accept(accepted)),
-    close: (code, text) => Effect.sync(() => connection.close(code, text)),
-    ended: () => connection.endReason,
-    closed: Effect.callback((resume) => {
-      if (connection.endReason !== undefined) {
-        resume(Effect.succeed(connection.endReason))
-        return
-      }
-      return Effect.sync(connection.onEnd((reason) => resume(Effect.succeed(reason))))
-    }),
-    probe: Effect.suspend(() => {
-      const begin = performance.now()
-      return wait<void>((answered) => connection.probe(() => answered())).pipe(
-        Effect.map(() => performance.now() - begin)
-      )
-    }),
+    ...connectionOf(connection),
     traffic: () => {
       const { sentBytes, recvBytes } = native.stats()
       const { streamCount, streamsLeft } = connection

@@ -10,6 +10,7 @@ import { createServer, getCACertificates, type TLSSocket, type ConnectionOptions
 import { Duration, Effect, Layer, Redacted } from "effect"
 import type { Identity } from "../../certs/Identity.ts"
 import * as SocketAddress from "../../domain/SocketAddress.ts"
+import { connectionOf } from "../connectionOf.ts"
 import { Listeners } from "../Listeners.ts"
 import {
   type BindOptions,
@@ -219,47 +220,13 @@ const whyNotOpened = (target: DialTarget, why: NodeJS.ErrnoException | EndReason
 }
 
 const makeConnection = (connection: TcpConnection): Connection => {
-  const ended = () => fail(connection.endReason!)
-  /** Waits for something that the connection calls back with, for as long as there is a connection. */
-  const wait = <A>(begin: (found: (value: A) => void) => () => void) =>
-    Effect.callback<A, TransportError>((resume) => {
-      if (connection.state === "ended") {
-        resume(Effect.fail(ended()))
-        return
-      }
-      const withdrawEnd = connection.onEnd(() => resume(Effect.fail(ended())))
-      const withdraw = begin((value) => {
-        withdrawEnd()
-        resume(Effect.succeed(value))
-      })
-      return Effect.sync(() => {
-        withdrawEnd()
-        withdraw()
-      })
-    })
   return {
     carrier: "tcp",
     protocol: connection.protocol,
     peerCertificate: connection.peerCertificate,
     localAddress: connection.local,
     remoteAddress: () => connection.remote,
-    open: wait((opened) => connection.open(opened)),
-    accept: wait((accepted) => connection.accept(accepted)),
-    close: (code, text) => Effect.sync(() => connection.close(code, text)),
-    ended: () => connection.endReason,
-    closed: Effect.callback((resume) => {
-      if (connection.endReason !== undefined) {
-        resume(Effect.succeed(connection.endReason))
-        return
-      }
-      return Effect.sync(connection.onEnd((reason) => resume(Effect.succeed(reason))))
-    }),
-    probe: Effect.suspend(() => {
-      const begin = performance.now()
-      return wait<void>((answered) => connection.probe(() => answered())).pipe(
-        Effect.map(() => performance.now() - begin)
-      )
-    }),
+    ...connectionOf(connection),
     traffic: () => {
       const { streamCount: streams, streamsLeft, roundTripMillis, bytesSent, bytesReceived, bytesWaiting } = connection
       return { streams, streamsLeft, roundTripMillis, bytesSent, bytesReceived, bytesWaiting }
