@@ -39,6 +39,15 @@ export interface StreamKeys {
   readonly destinationToSource: Uint8Array
 }
 
+/** Which end of a stream somebody is. */
+export type Side = "source" | "destination"
+
+/** What one end sends and receives with. */
+export const directions = ({ sourceToDestination, destinationToSource }: StreamKeys, side: Side) =>
+  side === "source"
+    ? { send: sourceToDestination, receive: destinationToSource }
+    : { send: destinationToSource, receive: sourceToDestination }
+
 const KEY_BYTES = 32
 const KEY_TIME_BYTES = KEY_BYTES + 8
 const MAX_APART_NANOS = 300_000_000_000n
@@ -143,7 +152,7 @@ const signedBy = (certificate: Uint8Array, message: Uint8Array, signature: Uint8
 export const streamKeys = (
   own: OwnKey,
   theirPublic: Uint8Array,
-  side: "source" | "destination"
+  side: Side
 ): Result.Result<StreamKeys, EncryptionError> => {
   let secret: Uint8Array
   try {

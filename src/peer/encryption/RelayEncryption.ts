@@ -12,7 +12,6 @@ import type { Encryption } from "../../domain/Encryption.ts"
 import type { RemotePeer } from "../../protocol/ClientControl.ts"
 import type { ConnectRequest, ConnectResponse } from "../../protocol/Connect.ts"
 import { dnsNames } from "../../transport/Trust.ts"
-import type { StreamKeys } from "./Dhxcp.ts"
 import * as Dhxcp from "./Dhxcp.ts"
 import { dhxcpStream } from "./dhxcpStream.ts"
 import { EncryptionError, HandshakeFailed, NotBelieved, NothingInCommon, NotOffered } from "./EncryptionError.ts"
@@ -96,15 +95,13 @@ export const makeRelayEncryption = (options: RelayEncryptionOptions): RelayEncry
   const agreed = Effect.fnUntraced(function* (
     own: Dhxcp.OwnKey,
     theirs: Dhxcp.Configuration | undefined,
-    side: "source" | "destination"
+    side: Dhxcp.Side
   ) {
     const peer = yield* peerNamed(theirs?.clientName)
     const now = Dhxcp.nanos(yield* Clock.currentTimeMillis)
     const key = yield* Effect.fromResult(Dhxcp.checkConfiguration(theirs!, peer.serverCertificate, now))
-    const { sourceToDestination, destinationToSource } = yield* Effect.fromResult(Dhxcp.streamKeys(own, key, side))
-    const [send, receive] =
-      side === "source" ? [sourceToDestination, destinationToSource] : [destinationToSource, sourceToDestination]
-    return { send, receive, endRecord: peer.dhxcpEndRecord === true }
+    const keys = yield* Effect.fromResult(Dhxcp.streamKeys(own, key, side))
+    return { ...Dhxcp.directions(keys, side), endRecord: peer.dhxcpEndRecord === true }
   })
 
   /** By the key of the destination's client certificate. */
@@ -202,12 +199,8 @@ export const makeRelayEncryption = (options: RelayEncryptionOptions): RelayEncry
   return { offer, answer }
 }
 
-const sessionStream = (stream: Duplex, keys: StreamKeys, side: "source" | "destination"): Duplex => {
-  const { sourceToDestination, destinationToSource } = keys
-  const [send, receive] =
-    side === "source" ? [sourceToDestination, destinationToSource] : [destinationToSource, sourceToDestination]
-  return dhxcpStream(stream, { send, receive, endRecord: true, cipher: "aes-256-gcm" })
-}
+const sessionStream = (stream: Duplex, keys: Dhxcp.StreamKeys, side: Dhxcp.Side): Duplex =>
+  dhxcpStream(stream, { ...Dhxcp.directions(keys, side), endRecord: true, cipher: "aes-256-gcm" })
 
 const handshake = (
   begin: typeof tlsClient | typeof tlsServer,
