@@ -1,6 +1,7 @@
 /** Clients of a stage, as real processes with endpoints of a test's own. */
 import { writeFileSync } from "node:fs"
 import { join } from "node:path"
+import { assert } from "@effect/vitest"
 import { Effect } from "effect"
 import { startProcess } from "./Process.ts"
 
@@ -36,3 +37,11 @@ const table = (name: string, settings: Settings) =>
   `[${name}]\n${Object.entries(settings)
     .map(([key, value]) => `${key} = ${JSON.stringify(value)}\n`)
     .join("")}`
+
+/** A client with this file does not start, and says why. */
+export const refusedAtStart = Effect.fnUntraced(function* (path: string, toml: string, said: RegExp) {
+  writeFileSync(join(path, "client.toml"), toml)
+  const process = yield* startProcess(["--config", "client.toml"], path)
+  assert.notStrictEqual(yield* process.ended, 0)
+  assert.match(process.log(), said)
+})

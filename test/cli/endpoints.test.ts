@@ -8,6 +8,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect, Redacted, Schedule } from "effect"
 import { makeAuthority } from "../../src/certs/Authority.ts"
 import { makePersons } from "../endpoint/persons.ts"
+import { refusedAtStart, type Settings, startClient } from "./clients.ts"
 import { startProcess, TookTooLong } from "./Process.ts"
 import { freePort, stageFor } from "./Tunnel.ts"
 
@@ -48,11 +49,6 @@ const visit = (socket: Socket, text: string) =>
     return Buffer.concat(parts)
   }).pipe(Effect.timeout("3 seconds"), Effect.ensuring(Effect.sync(() => socket.destroy())))
 
-const table = (kind: "destinations" | "sources", name: string, values: Readonly<Record<string, string>>) =>
-  [`[client.${kind}.${name}]`, ...Object.entries(values).map(([key, value]) => `${key} = ${JSON.stringify(value)}`)]
-    .join("\n")
-    .concat("\n")
-
 const SIGNATURE = "0d0a0d0a000d0a515549540a"
 
 /** What a service is told of a user, and no byte of his is lost or changed. */
@@ -76,7 +72,8 @@ describe("processes", () => {
     "carry every kind of source to every kind of destination, directly and through a relay",
     () =>
       Effect.gen(function* () {
-        const { path, ports } = yield* stageFor(1)
+        const stage = yield* stageFor(1)
+        const { path } = stage
         const file = (name: string, text: string) => {
           writeFileSync(join(path, name), text)
           return name
@@ -106,31 +103,28 @@ describe("processes", () => {
           tls: { url: `tls://localhost:${tls}`, "cas-file": roots, "proxy-proto-version": HEADERS.tls },
           unix: { url: "unix:service.sock" }
         }
-        const client = `[client]\ntoken = "replace-this-token"\nserver-addr = "localhost:${ports.server}"\nserver-cas-file = "server.crt"\ndirect-addr = ":0"\n`
         const pairs = ROUTES.flatMap((route) => KINDS.map((kind) => ({ route, kind, name: `${kind}-${route}` })))
-        file(
-          "destinations.toml",
-          client +
-            pairs.map(({ route, kind, name }) => table("destinations", name, { route, ...services[kind] })).join("")
+        const destinations = Object.fromEntries(
+          pairs.map(({ route, kind, name }) => [name, { route, ...services[kind] }])
         )
         const sourcePorts = new Map<string, number>()
-        for (const source of KINDS) {
-          let text = client
+        const sourcesOf = Effect.fnUntraced(function* (source: Kind) {
+          const sources: Record<string, Settings> = {}
           for (const { name } of pairs) {
             const port = source === "unix" ? 0 : yield* freePort
             sourcePorts.set(`${source} ${name}`, port)
             const url = source === "unix" ? `unix:${name}.sock` : `${source}://127.0.0.1:${port}`
             const files = source === "tls" ? { "cert-file": cert, "key-file": key, "cas-file": users } : {}
-            text += table("sources", name, { url, ...files })
+            sources[name] = { url, ...files }
           }
-          file(`${source}.toml`, text)
-        }
+          return sources
+        })
 
-        const start = (config: string, command: ReadonlyArray<string> = []) =>
-          startProcess([...command, "--config", config], path)
-        yield* start("server.toml", ["server"])
-        const configs = ["destinations.toml", ...KINDS.map((kind) => `${kind}.toml`)]
-        const processes = yield* Effect.forEach(configs, (config) => start(config))
+        yield* startProcess(["server", "--config", "server.toml"], path)
+        const processes = [yield* startClient(stage, "destinations", { destinations })]
+        for (const source of KINDS) {
+          processes.push(yield* startClient(stage, source, { sources: yield* sourcesOf(source) }))
+        }
         const logs = () => processes.map(({ log }) => log()).join("\n")
 
         const come = (source: Kind, name: string): Socket => {
@@ -165,12 +159,7 @@ describe("processes", () => {
   it.live("say at the start what is wrong with the files of TLS, and with options that cannot work", () =>
     Effect.gen(function* () {
       const { path } = yield* stageFor(1)
-      const refused = Effect.fnUntraced(function* (endpoint: string, said: RegExp) {
-        writeFileSync(join(path, "client.toml"), endpoint)
-        const process = yield* startProcess(["--config", "client.toml"], path)
-        assert.notStrictEqual(yield* process.ended, 0)
-        assert.match(process.log(), said)
-      })
+      const refused = (endpoint: string, said: RegExp) => refusedAtStart(path, endpoint, said)
       yield* refused('[client.destinations.a]\nurl = "tls://h:1"\ncas-file = "nowhere"', /there is no file nowhere/)
       yield* refused(
         '[client.sources.a]\nurl = "tls://:0"\ncert-file = "server.key"\nkey-file = "server.crt"',

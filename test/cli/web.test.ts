@@ -10,6 +10,7 @@ import { join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import { Data, Effect, Schedule } from "effect"
 import { WebSocket } from "ws"
+import { refusedAtStart } from "./clients.ts"
 import { startProcess, TookTooLong } from "./Process.ts"
 import { example, freePort, stageFor } from "./Tunnel.ts"
 
@@ -167,12 +168,7 @@ describe("the example configurations for the web", () => {
   it.live("refuse at the start what cannot work", () =>
     Effect.gen(function* () {
       const { path } = yield* stageFor(1)
-      const refused = Effect.fnUntraced(function* (endpoint: string, said: RegExp) {
-        writeFileSync(join(path, "client.toml"), endpoint)
-        const process = yield* startProcess(["--config", "client.toml"], path)
-        assert.notStrictEqual(yield* process.ended, 0)
-        assert.match(process.log(), said)
-      })
+      const refused = (endpoint: string, said: RegExp) => refusedAtStart(path, endpoint, said)
       yield* refused(
         `[client.destinations.a]\nurl = "http://h"\nproxy-proto-version = "v1"\nlistings-disable = true
          [client.destinations.b]\nurl = "file:."\nproxy-proto-version = "v2"\npreserve-host = true

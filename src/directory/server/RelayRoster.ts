@@ -123,6 +123,3 @@ export const makeRelayRoster = Effect.fnUntraced(function* ({ identity, tokens }
 
 /** ALPNs that the listener for `serve` has to offer. */
 export const PROTOCOLS = Alpn.registration
-
-/** Nobody registers here. */
-export const noRelays = SubscriptionRef.make<ReadonlyArray<RegisteredRelay>>([])

@@ -1,7 +1,7 @@
 import { spawn, spawnSync } from "node:child_process"
 import { once } from "node:events"
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
-import { type AddressInfo, createServer, type Socket } from "node:net"
+import { createServer } from "node:net"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { text } from "node:stream/consumers"
@@ -28,27 +28,10 @@ const refusal = (service: Service, timeout = TIMEOUT) =>
 const keys = ({ certificatePem: cert, privateKeyPem }: Identity) => ({ cert, key: Redacted.value(privateKeyPem) })
 
 /** A service behind TLS, which keeps its read half open as ours do. */
-const startTlsService = (options: TlsOptions, serve: (socket: TLSSocket) => void) =>
-  Effect.map(
-    Effect.acquireRelease(
-      Effect.promise(async () => {
-        const sockets = new Set<Socket>()
-        const tls = createTlsServer(options, (socket) => serve(socket.on("error", () => {})))
-        const server = createServer({ allowHalfOpen: true }, (socket) => {
-          sockets.add(socket.on("error", () => {}))
-          tls.emit("connection", socket)
-        }).listen(0, "127.0.0.1")
-        await once(server, "listening")
-        return { server, sockets }
-      }),
-      ({ server, sockets }) =>
-        Effect.sync(() => {
-          server.close()
-          for (const socket of sockets) socket.destroy()
-        })
-    ),
-    ({ server }) => (server.address() as AddressInfo).port
-  )
+const startTlsService = (options: TlsOptions, serve: (socket: TLSSocket) => void) => {
+  const tls = createTlsServer(options, (socket) => serve(socket.on("error", () => {})))
+  return startService((socket) => void tls.emit("connection", socket))
+}
 
 const makeTls = Effect.gen(function* () {
   const authority = yield* makeAuthority()
