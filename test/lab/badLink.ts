@@ -8,25 +8,17 @@ import { join } from "node:path"
 import { Effect } from "effect"
 import { startProgram } from "../cli/Process.ts"
 import type { Host } from "./Lab.ts"
-
-export interface LinkQuality {
-  /** One way, in milliseconds. */
-  readonly delayMillis: number
-  /** Share of the packets, each way. */
-  readonly loss: number
-  /** Each way, in megabits a second, with a queue of 1 MB; 0 for as fast as it goes. */
-  readonly megabits: number
-}
+import type { WayQuality } from "./lateWay.ts"
 
 const PORTS = { left: 5_000, right: 5_001 }
 const ADDRESSES = { left: "10.99.0.1", right: "10.99.0.2" }
 /** So that a packet of 1,350 bytes of QUIC fits, and the datagram around it as well. */
 const MTU = 1_400
 
-/** Joins left and right by a bad link, and by nothing else: their addresses on it. */
+/** Joins left and right by a bad link, the same each way, and by nothing else: their addresses on it. */
 export const makeBadLink = Effect.fnUntraced(function* (
   { left, right, middle }: { readonly left: Host; readonly right: Host; readonly middle: Host },
-  { delayMillis, loss, megabits }: LinkQuality
+  { delayMillis, loss, megabits }: WayQuality
 ) {
   const script = join(import.meta.dirname, "link.ts")
   const args = [PORTS.left, PORTS.right, delayMillis, loss, megabits].map(String)
