@@ -44,7 +44,7 @@ const measure = Effect.fnUntraced(function* (transport: "auto" | "quic" | "tcp",
 const main = Effect.gen(function* () {
   const results: Record<string, number> = {}
   for (const [transport, bytes] of [
-    ["tcp", 6 * MIB],
+    ["tcp", 12 * MIB],
     ["quic", 48 * MIB],
     ["auto", 48 * MIB]
   ] as const) {
