@@ -9,6 +9,7 @@ import type { Socket } from "node:net"
 import { createServer, getCACertificates, type TLSSocket, type ConnectionOptions as TlsOptions } from "node:tls"
 import { Duration, Effect, Layer, Redacted } from "effect"
 import type { Identity } from "../../certs/Identity.ts"
+import type { Proxy } from "../../domain/Proxy.ts"
 import * as SocketAddress from "../../domain/SocketAddress.ts"
 import { connectionOf } from "../connectionOf.ts"
 import { Listeners } from "../Listeners.ts"
@@ -150,11 +151,8 @@ const shown = ({ certificatePem, privateKeyPem }: Identity) => ({
 
 const dial = (tcp: TcpSocket, target: DialTarget) => {
   const timeoutMillis = Duration.toMillis(Duration.fromInputUnsafe(target.timeout))
-  const { proxy, address } = target
-  const reached =
-    proxy === undefined
-      ? handshake(tcp, target)
-      : Effect.flatMap(connectThrough(proxy, address), (socket) => handshake(tcp, target, socket))
+  const { proxy } = target
+  const reached = proxy === undefined ? handshake(tcp, target) : handshakeThrough(proxy, tcp, target)
   return reached.pipe(
     Effect.timeoutOrElse({
       duration: timeoutMillis,
@@ -167,6 +165,14 @@ const dial = (tcp: TcpSocket, target: DialTarget) => {
     Effect.map(makeConnection)
   )
 }
+
+/** The socket to the proxy is gone when there is no connection. */
+const handshakeThrough = (proxy: Proxy, tcp: TcpSocket, target: DialTarget) =>
+  Effect.uninterruptibleMask((restore) =>
+    Effect.flatMap(restore(connectThrough(proxy, target.address)), (socket) =>
+      Effect.onError(restore(handshake(tcp, target, socket)), () => Effect.sync(() => socket.destroy()))
+    )
+  )
 
 /** On a socket that leads to the target already, if there is one. */
 const handshake = (tcp: TcpSocket, target: DialTarget, socket?: Socket) =>
