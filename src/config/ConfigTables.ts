@@ -37,7 +37,7 @@ const texts = Schema.optionalKey(Schema.Array(Schema.String))
 const duration = Schema.optionalKey(GoDuration)
 const flag = Schema.optionalKey(Schema.Boolean)
 const limit = Schema.optionalKey(Limit)
-const integer = Schema.optionalKey(Schema.BigInt.annotate({ message: "expected a whole number" }))
+const integer = Schema.optionalKey(Schema.BigInt)
 
 /** What `[client.destinations.<name>]` and `[client.sources.<name>]` have in common. */
 const endpointFields = {
@@ -170,6 +170,8 @@ export type ConfigTables = typeof ConfigTables.Type
 export interface ConfigSource {
   readonly origin: string
   readonly tables: ConfigTables
+  /** The line of the file that sets what is at a path. */
+  readonly lineOf?: (path: ReadonlyArray<PropertyKey>) => number | undefined
 }
 
 /**

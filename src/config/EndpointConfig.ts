@@ -13,6 +13,7 @@ import type { DestinationTable, SourceTable } from "./ConfigTables.ts"
 import { join } from "./canonicalKeys.ts"
 import { withoutEmpty } from "./fold.ts"
 import { invalidValues } from "./invalidValues.ts"
+import { oneOf } from "./oneOf.ts"
 import { parsed, parsedTexts } from "./parsed.ts"
 import { parseEncryptions } from "./parseEncryptions.ts"
 import { parseDestinationUrl, parseSourceUrl } from "./parseEndpointUrl.ts"
@@ -118,14 +119,8 @@ export const sourceConfig = (table: SourceTable, defaults: EndpointDefaults, pla
     } satisfies SourceConfig)
   })
 
-const parsedRoute = (text: string): Result.Result<Route, string> =>
-  Result.mapError(
-    Schema.decodeUnknownResult(Route)(text),
-    () => `"${text}" is not a route; write "any", "direct" or "relay"`
-  )
-
 const endpointSettings = {
-  route: parsed(parsedRoute).pipe(Schema.withDecodingDefaultKey(Effect.succeed("any"))),
+  route: parsed(oneOf("a route", Route.literals)).pipe(Schema.withDecodingDefaultKey(Effect.succeed("any"))),
   transport: Schema.optionalKey(endpointTransport),
   "relay-encryptions": Schema.optionalKey(parsedTexts(parseEncryptions)),
   "dial-timeout": Schema.optionalKey(
@@ -137,21 +132,12 @@ const endpointSettings = {
   "preserve-host": Schema.optionalKey(Schema.Boolean)
 }
 
-/** One of some words. */
-const oneOf = <const L extends ReadonlyArray<string>>(what: string, words: L) =>
-  parsed((text): Result.Result<L[number], string> => {
-    const list = words.map((word) => `"${word}"`).join(", ")
-    return words.includes(text)
-      ? Result.succeed(text)
-      : Result.fail(`"${text}" is not ${what}; write one of ${list}, or leave it out`)
-  })
-
 const POLICIES = BalancePolicy.literals.filter((policy) => policy !== "none")
 
 const DestinationSettings = Schema.Struct({
   ...endpointSettings,
   url: parsed(parseDestinationUrl).pipe(Schema.withDecodingDefaultKey(Effect.succeed(""))),
-  "proxy-proto-version": Schema.optionalKey(oneOf("a version of the PROXY protocol", ["v1", "v2"])),
+  "proxy-proto-version": Schema.optionalKey(parsed(oneOf("a version of the PROXY protocol", ["v1", "v2"]))),
   "listings-disable": Schema.optionalKey(Schema.Boolean),
   "dot-files": Schema.optionalKey(Schema.Boolean),
   "health-disable": Schema.optionalKey(Schema.Boolean),
@@ -161,8 +147,8 @@ const DestinationSettings = Schema.Struct({
 const SourceSettings = Schema.Struct({
   ...endpointSettings,
   url: parsed(parseSourceUrl).pipe(Schema.withDecodingDefaultKey(Effect.succeed(""))),
-  "lb-policy": Schema.optionalKey(oneOf("a policy", POLICIES)),
-  "lb-retry": Schema.optionalKey(oneOf("a way to retry", ["count", "timed", "all"])),
+  "lb-policy": Schema.optionalKey(parsed(oneOf("a policy", POLICIES))),
+  "lb-retry": Schema.optionalKey(parsed(oneOf("a way to retry", ["count", "timed", "all"]))),
   "lb-retry-max": Schema.optionalKey(
     Schema.BigInt.check(
       Schema.makeFilter((max) => (max < 0n || max > MAX_RETRY ? `it must be from 1 to ${MAX_RETRY}` : undefined))

@@ -1,8 +1,10 @@
 /** What is logged and how: the root keys `log-level` and `log-format`. */
-import { Effect, Schema } from "effect"
-import { ConfigError, ValueInvalid } from "./ConfigError.ts"
+import { Result, Schema } from "effect"
+import { ValueInvalid } from "./ConfigError.ts"
 import type { ConfigSource } from "./ConfigTables.ts"
 import { fold, originOf } from "./fold.ts"
+import { oneOf } from "./oneOf.ts"
+import { together } from "./together.ts"
 
 /** From everything to only what failed. */
 export const LogVerbosity = Schema.Literals(["fine", "debug", "info", "warn", "error"])
@@ -14,21 +16,15 @@ export interface LogConfig {
 }
 
 /** The log settings after folding the sources. */
-export const logConfig = Effect.fnUntraced(function* (sources: ReadonlyArray<ConfigSource>) {
+export const logConfig = (sources: ReadonlyArray<ConfigSource>) => {
   const tables = fold(sources)
-  const pick = <A extends string>(
-    key: "log-level" | "log-format",
-    known: Schema.Literals<ReadonlyArray<A>>,
-    otherwise: A
-  ) => {
-    const value = tables[key] || otherwise
-    if ((known.literals as ReadonlyArray<string>).includes(value)) return Effect.succeed(value as A)
-    const detail = `"${value}" is not one of ${known.literals.join(", ")}`
-    return Effect.fail(
-      new ConfigError({ reasons: [new ValueInvalid({ origin: originOf(sources, [key]), key, detail })] })
+  const pick = <W extends string>(key: "log-level" | "log-format", words: ReadonlyArray<W>, otherwise: W) =>
+    Result.mapError(
+      oneOf(`a ${key}`, words)(tables[key] || otherwise),
+      (detail) => new ValueInvalid({ origin: originOf(sources, [key]), key, detail })
     )
-  }
-  const level = yield* pick("log-level", LogVerbosity, "info")
-  const format = yield* pick("log-format", LogFormat, "text")
-  return { level, format } satisfies LogConfig
-})
+  return together({
+    level: pick("log-level", LogVerbosity.literals, "info"),
+    format: pick("log-format", LogFormat.literals, "text")
+  })
+}

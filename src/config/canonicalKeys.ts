@@ -1,5 +1,6 @@
 import { type ConfigReason, KeyTwice, KeyUnknown } from "./ConfigError.ts"
 import { ConfigTables, PLANNED_KEYS } from "./ConfigTables.ts"
+import { nearest } from "./nearest.ts"
 
 /** What a schema shows of its structure: a struct's fields, a record's or array's values, what an optional key wraps. */
 interface Shape {
@@ -12,21 +13,21 @@ interface Shape {
 /**
  * The document with all keys spelled as the schema does: they match in any case, only endpoint names are kept. Keys that
  * the schema does not have are left out and told as problems.
+ *
+ * @param originOf where the value at a path of the document is
  */
-export const canonicalKeys = (origin: string, document: unknown) => {
+export const canonicalKeys = (document: unknown, originOf: (path: Path) => string) => {
   const problems: Array<ConfigReason> = []
 
-  const visit = (shape: Shape, value: unknown, path: string, pattern: string): unknown => {
-    if (shape.schema !== undefined) return visit(shape.schema, value, path, pattern)
+  const visit = (shape: Shape, value: unknown, path: Path): unknown => {
+    if (shape.schema !== undefined) return visit(shape.schema, value, path)
     if (Array.isArray(value) && shape.value !== undefined && shape.key === undefined) {
-      return value.map((item) => visit(shape.value!, item, path, pattern))
+      return value.map((item, index) => visit(shape.value!, item, [...path, index]))
     }
     if (!isTable(value)) return value
     if (shape.key !== undefined && shape.value !== undefined) {
       const entries = Object.entries(value)
-      return Object.fromEntries(
-        entries.map(([name, item]) => [name, visit(shape.value!, item, join(path, name), join(pattern, "*"))])
-      )
+      return Object.fromEntries(entries.map(([name, item]) => [name, visit(shape.value!, item, [...path, name])]))
     }
     const fields = shape.fields
     if (fields === undefined) return value
@@ -34,34 +35,36 @@ export const canonicalKeys = (origin: string, document: unknown) => {
     for (const [written, item] of Object.entries(value)) {
       const key = written.toLowerCase()
       if (!Object.hasOwn(fields, key)) {
-        problems.push(unknown(origin, join(path, written), join(pattern, key)))
+        problems.push(unknown(originOf([...path, written]), [...path, written]))
       } else {
-        known.set(key, known.has(key) ? united(known.get(key), item, join(path, key)) : item)
+        known.set(key, known.has(key) ? united(known.get(key), item, [...path, key]) : item)
       }
     }
-    const visited = [...known].map(([key, item]) => [
-      key,
-      visit(fields[key]!, item, join(path, key), join(pattern, key))
-    ])
-    return Object.fromEntries(visited)
+    return Object.fromEntries([...known].map(([key, item]) => [key, visit(fields[key]!, item, [...path, key])]))
   }
 
   /** `[client]` and `[CLIENT.sources.a]` are parts of one table; anything else may be there only once. */
-  const united = (a: unknown, b: unknown, path: string): unknown => {
+  const united = (a: unknown, b: unknown, path: Path): unknown => {
     if (!isTable(a) || !isTable(b)) {
-      problems.push(new KeyTwice({ origin, key: path }))
-      return a
+      problems.push(new KeyTwice({ origin: originOf(path), key: keyOf(path) }))
+      return b
     }
     const all = new Map(Object.entries(a))
     for (const [key, item] of Object.entries(b)) {
-      all.set(key, all.has(key) ? united(all.get(key), item, join(path, key)) : item)
+      all.set(key, all.has(key) ? united(all.get(key), item, [...path, key]) : item)
     }
     return Object.fromEntries(all)
   }
 
-  const tables = visit(ConfigTables as unknown as Shape, document, "", "")
+  const tables = visit(ConfigTables as unknown as Shape, document, [])
   return { tables, problems }
 }
+
+type Path = ReadonlyArray<PropertyKey>
+
+/** A path as TOML would write it: `client.sources."my web".url`, and positions like `server.ingress[0].addr`. */
+export const keyOf = (path: Path): string =>
+  path.reduce<string>((text, key) => (typeof key === "number" ? `${text}[${key}]` : join(text, String(key))), "")
 
 /** Adds a key to a path as TOML would write it, with quotes where they are needed. */
 export const join = (path: string, key: string): string => {
@@ -72,11 +75,22 @@ export const join = (path: string, key: string): string => {
 const isTable = (value: unknown): value is Record<string, unknown> =>
   typeof value === "object" && value !== null && !Array.isArray(value) && !(value instanceof Date)
 
-const unknown = (origin: string, key: string, pattern: string) => {
+const unknown = (origin: string, path: Path) => {
+  const key = keyOf(path)
+  const pattern = patternOf(path)
   if (PLANNED_KEYS.has(pattern)) return new KeyUnknown({ origin, key, planned: true })
-  const nearest = nearestKey(pattern)
-  return new KeyUnknown({ origin, key, planned: false, ...(nearest === undefined ? {} : { nearest }) })
+  const meant = nearestKey(pattern)
+  return new KeyUnknown({ origin, key, planned: false, ...(meant === undefined ? {} : { nearest: meant }) })
 }
+
+/** The path as keys are known: without positions, `*` for the name of an endpoint. */
+const patternOf = (path: Path): string =>
+  path
+    .filter((key) => typeof key !== "number")
+    .map((key, at, keys) => (at === 2 && ENDPOINT_TABLES.has(String(keys[1])) ? "*" : String(key).toLowerCase()))
+    .join(".")
+
+const ENDPOINT_TABLES = new Set(["destinations", "sources"])
 
 /** The known key that is most like this one: the same word in another table, or a few letters off in the same one. */
 const nearestKey = (pattern: string): string | undefined => {
@@ -87,24 +101,12 @@ const nearestKey = (pattern: string): string | undefined => {
     (a, b) => Number(b.startsWith(role)) - Number(a.startsWith(role))
   )[0]
   if (elsewhere !== undefined) return elsewhere.replace("*", "<name>")
-  return KNOWN.filter((key) => key.startsWith(table) && !key.slice(table.length).includes("."))
-    .map((key) => ({ key, apart: distance(word, key.slice(table.length)) }))
-    .filter(({ apart }) => apart <= Math.max(2, Math.floor(word.length / 3)))
-    .sort((a, b) => a.apart - b.apart)[0]
-    ?.key.replace("*", "<name>")
-}
-
-/** Letters to insert, remove or replace to get from one word to the other (Levenshtein). */
-const distance = (a: string, b: string): number => {
-  let row = Array.from({ length: b.length + 1 }, (_, index) => index)
-  for (let i = 1; i <= a.length; i++) {
-    const next = [i]
-    for (let j = 1; j <= b.length; j++) {
-      next.push(Math.min(next[j - 1]! + 1, row[j]! + 1, row[j - 1]! + Number(a[i - 1] !== b[j - 1])))
-    }
-    row = next
-  }
-  return row[b.length]!
+  const beside = KNOWN.filter((key) => key.startsWith(table) && !key.slice(table.length).includes("."))
+  const meant = nearest(
+    word,
+    beside.map((key) => key.slice(table.length))
+  )
+  return meant === undefined ? undefined : `${table}${meant}`.replace("*", "<name>")
 }
 
 const KNOWN: ReadonlyArray<string> = (() => {

@@ -13,13 +13,22 @@ import type { ClientTable, ConfigSource, ConfigTables, ControlTable, RelayTable,
 export const fold = (sources: ReadonlyArray<ConfigSource>): ConfigTables =>
   sources.reduce<ConfigTables>((folded, { tables }) => foldTables(folded, tables), {})
 
-/** The source whose value at this path holds after folding, the last one that sets it. */
+/** Where the value at this path comes from after folding: the last source that sets it, and its line there. */
 export const originOf = (sources: ReadonlyArray<ConfigSource>, path: ReadonlyArray<PropertyKey>): string => {
   for (let length = path.length; length > 0; length--) {
     const source = sources.findLast(({ tables }) => isSet(lookUp(tables, path.slice(0, length))))
-    if (source !== undefined) return source.origin
+    if (source !== undefined) return sourceAt(source, path)
   }
   return "default"
+}
+
+/** A source as messages name it, with the line of a path if that is known: `client.toml:7`. */
+export const sourceAt = (
+  { origin, lineOf }: Omit<ConfigSource, "tables">,
+  path: ReadonlyArray<PropertyKey>
+): string => {
+  const line = lineOf?.(path)
+  return line === undefined ? origin : `${origin}:${line}`
 }
 
 /** What a table really sets: an empty value counts as absent, as it does when sources are folded. */
@@ -105,5 +114,6 @@ const isSet = (value: unknown): boolean =>
   value !== false &&
   !(Array.isArray(value) && value.length === 0)
 
-const lookUp = (value: unknown, path: ReadonlyArray<PropertyKey>): unknown =>
+/** What is at a path of tables; undefined where the path leads nowhere. */
+export const lookUp = (value: unknown, path: ReadonlyArray<PropertyKey>): unknown =>
   path.reduce<unknown>((table, key) => (table as Record<PropertyKey, unknown> | undefined)?.[key], value)

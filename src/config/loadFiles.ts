@@ -7,7 +7,9 @@ import { parse, TomlError } from "smol-toml"
 import { ConfigError, type ConfigReason, FileMissing, FileUnreadable, SyntaxInvalid } from "./ConfigError.ts"
 import { type ConfigSource, ConfigTables } from "./ConfigTables.ts"
 import { canonicalKeys } from "./canonicalKeys.ts"
+import { lookUp, sourceAt } from "./fold.ts"
 import { invalidValues } from "./invalidValues.ts"
+import { lineOf } from "./lineOf.ts"
 
 /** The files in their order, or every problem of all of them. */
 export const loadFiles = Effect.fnUntraced(function* (files: ReadonlyArray<string>) {
@@ -40,11 +42,16 @@ export const parseFile = (file: string, text: string): Result.Result<ConfigSourc
     return Result.fail([new SyntaxInvalid({ file, line: 1, column: 1, detail })])
   }
   return Result.flatMap(parseToml(file, text), (document) => {
-    const { tables, problems } = canonicalKeys(file, document)
+    const source = { origin: file, lineOf: (path: ReadonlyArray<PropertyKey>) => lineOf(text, path) }
+    const originOf = (path: ReadonlyArray<PropertyKey>) => sourceAt(source, path)
+    const { tables, problems } = canonicalKeys(document, originOf)
     const decoded = Schema.decodeUnknownResult(ConfigTables, { errors: "all" })(tables)
-    if (Result.isSuccess(decoded) && problems.length === 0)
-      return Result.succeed({ origin: file, tables: decoded.success })
-    const values = Result.isFailure(decoded) ? invalidValues(decoded.failure, "", () => file) : []
+    if (Result.isSuccess(decoded) && problems.length === 0) {
+      return Result.succeed({ ...source, tables: decoded.success })
+    }
+    const values = Result.isFailure(decoded)
+      ? invalidValues(decoded.failure, "", originOf, (path) => lookUp(tables, path))
+      : []
     return Result.fail([...problems, ...values])
   })
 }

@@ -26,4 +26,4 @@ export const parsed = parsedFrom(Schema.String)
 export const parsedTexts = parsedFrom(Schema.Array(Schema.String))
 
 /** A schema of what `parse` makes of an integer of TOML. */
-export const parsedInteger = parsedFrom(Schema.BigInt.annotate({ message: "expected a whole number" }))
+export const parsedInteger = parsedFrom(Schema.BigInt)

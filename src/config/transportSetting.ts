@@ -3,16 +3,11 @@ import { TransportChoice } from "../domain/Carrier.ts"
 import type { ConfigSource } from "./ConfigTables.ts"
 import { originOf } from "./fold.ts"
 import { invalidValues } from "./invalidValues.ts"
+import { oneOf } from "./oneOf.ts"
 import { parsed } from "./parsed.ts"
 
-const parseTransport = (text: string): Result.Result<TransportChoice, string> =>
-  Result.mapError(
-    Schema.decodeUnknownResult(TransportChoice)(text),
-    () => `"${text}" is not a transport; write "auto", "quic" or "tcp"`
-  )
-
 /** `transport` of an endpoint, which may leave the choice to its client. */
-export const endpointTransport = parsed(parseTransport)
+export const endpointTransport = parsed(oneOf("a transport", TransportChoice.literals))
 
 /** `transport` of a role: what it listens on and dials with. */
 export const transportSetting = endpointTransport.pipe(Schema.withDecodingDefaultKey(Effect.succeed("auto")))

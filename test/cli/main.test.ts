@@ -73,7 +73,7 @@ describe("the command line", () => {
       const path = yield* folder({ "a.toml": '[client]\nsevrer-addr = "x"\n' })
       assert.deepStrictEqual(yield* connet("--config", join(path, "a.toml")), {
         code: 1,
-        stderr: `connet: ${path}/a.toml: client.sevrer-addr is not a setting; did you mean client.server-addr?\n`
+        stderr: `connet: ${path}/a.toml:2: client.sevrer-addr is not a setting; did you mean client.server-addr?\n`
       })
     })
   )

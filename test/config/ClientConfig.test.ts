@@ -43,8 +43,8 @@ describe("encryptions of relayed streams", () => {
         ])
       )
       assert.deepStrictEqual(error.message.split("\n"), [
-        'a.toml: client.relay-encryptions: "TLS" is not an encryption; write "none", "tls" or "dhxcp"',
-        'a.toml: client.destinations.a.relay-encryptions: "aes" is not an encryption; write "none", "tls" or "dhxcp"; "tls" is there more than once; keep one'
+        'a.toml:2: client.relay-encryptions: "TLS" is not an encryption; did you mean "tls"? Else write "none", "tls" or "dhxcp"',
+        'a.toml:5: client.destinations.a.relay-encryptions: "aes" is not an encryption; write "none", "tls" or "dhxcp"; "tls" is there more than once; keep one'
       ])
     }).pipe(noEnvironment)
   )
@@ -72,12 +72,12 @@ describe("transports", () => {
         Effect.map(Effect.flip(endpoint(...settings)), ({ message }) => message)
       assert.strictEqual(
         yield* refusal('transport = "udp"', 'transport = "TCP"'),
-        'a.toml: client.transport: "udp" is not a transport; write "auto", "quic" or "tcp"\n' +
-          'a.toml: client.sources.a.transport: "TCP" is not a transport; write "auto", "quic" or "tcp"'
+        'a.toml:2: client.transport: "udp" is not a transport; write "auto", "quic" or "tcp"\n' +
+          'a.toml:5: client.sources.a.transport: "TCP" is not a transport; did you mean "tcp"? Else write "auto", "quic" or "tcp"'
       )
       assert.strictEqual(
         yield* refusal('transport = "quic"', 'transport = "tcp"'),
-        'a.toml: client.sources.a.transport: "tcp" is more than the client has with client.transport = "quic"; change one of them'
+        'a.toml:5: client.sources.a.transport: "tcp" is more than the client has with client.transport = "quic"; change one of them'
       )
     }).pipe(noEnvironment)
   )

@@ -39,7 +39,7 @@ describe("the proxy that is configured", () => {
         const error = yield* Effect.flip(ROLES[role]([source(`[${role}]\nproxy = "socks4://u:secret@h:1"`)]))
         assert.strictEqual(
           error.message.split("\n")[0],
-          `a.toml: ${role}.proxy: "socks4://…@h:1" has a scheme that is not one of a proxy; write http://host:port, https://host:port or socks5://host:port, or "none"`
+          `a.toml:2: ${role}.proxy: "socks4://…@h:1" has a scheme that is not one of a proxy; write http://host:port, https://host:port or socks5://host:port, or "none"`
         )
       }).pipe(environment({}))
     )

@@ -77,12 +77,12 @@ describe("a relay", () => {
         ])
       )
       assert.deepStrictEqual(error.message.split("\n"), [
-        "b.toml: relay.metadata: it has more than 4096 bytes",
-        'a.toml: relay.control-addr: "control.example.test" is not a host and a port; write host:port, or [address]:port for IPv6',
-        'b.toml: relay.ingress[0].hostports: "a:b" is not a host with or without port; write host, host:port or [address]:port',
-        'b.toml: relay.ingress[0].hostports: "::1" is an IPv6 address without brackets; write [::1]',
+        "b.toml:2: relay.metadata: it has more than 4096 bytes",
+        'a.toml:2: relay.control-addr: "control.example.test" is not a host and a port; write host:port, or [address]:port for IPv6',
+        'b.toml:5: relay.ingress[0].hostports: "a:b" is not a host with or without port; write host, host:port or [address]:port',
+        'b.toml:5: relay.ingress[0].hostports: "::1" is an IPv6 address without brackets; write [::1]',
         "relay.ingress[1].addr is missing: only one ingress can have the default, :19191",
-        'b.toml: relay.ingress[2].addr: "x" is not a host and a port; write host:port, or [address]:port for IPv6',
+        'b.toml:8: relay.ingress[2].addr: "x" is not a host and a port; write host:port, or [address]:port for IPv6',
         "relay.token-file: there is no file /nowhere/token: check the path"
       ])
     }).pipe(environment({}))
@@ -137,10 +137,10 @@ describe("limits of a relay", () => {
       '[relay.limits]\nstreams-per-link = 0\nlinks-per-address = "9"\n[server.relay-limits]\nlinks-per-address = -1\nstreams-per-link = 1.5'
     )
     assert.deepStrictEqual(Result.isFailure(parsed) ? parsed.failure.map(({ message }) => message) : [], [
-      "a.toml: server.relay-limits.streams-per-link: expected a whole number",
-      "a.toml: server.relay-limits.links-per-address: -1 is not a limit; write a whole number from 1, or leave it out for no limit",
-      "a.toml: relay.limits.streams-per-link: 0 is not a limit; write a whole number from 1, or leave it out for no limit",
-      "a.toml: relay.limits.links-per-address: expected a whole number"
+      "a.toml:6: server.relay-limits.streams-per-link: expected a whole number, got 1.5",
+      "a.toml:5: server.relay-limits.links-per-address: -1 is not a limit; write a whole number from 1, or leave it out for no limit",
+      "a.toml:2: relay.limits.streams-per-link: 0 is not a limit; write a whole number from 1, or leave it out for no limit",
+      'a.toml:3: relay.limits.links-per-address: expected a whole number, got "9"'
     ])
   })
 })

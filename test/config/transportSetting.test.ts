@@ -51,7 +51,7 @@ describe.each(roles)("the transport of $role", ({ role, config, rest }) => {
   it.effect("is refused when it is none", () =>
     Effect.gen(function* () {
       const { message } = yield* Effect.flip(read('transport = "udp"'))
-      assert.include(message, `a.toml: ${role}.transport: "udp" is not a transport; write "auto", "quic" or "tcp"`)
+      assert.include(message, `a.toml:2: ${role}.transport: "udp" is not a transport; write "auto", "quic" or "tcp"`)
     })
   )
 })
