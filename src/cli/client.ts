@@ -13,7 +13,7 @@ import { listenAddress } from "./listenAddress.ts"
 import { VERSION } from "./version.ts"
 import { withAdvice } from "./withAdvice.ts"
 
-const role = Effect.fnUntraced(function* (sources: ReadonlyArray<ConfigSource>) {
+const prepare = Effect.fnUntraced(function* (sources: ReadonlyArray<ConfigSource>) {
   const { serverName, serverAuthoritiesFile, ...config } = yield* clientConfig(sources)
   const endpoints = {
     destinations: yield* Endpoints.destinations(config.destinations),
@@ -29,11 +29,14 @@ const role = Effect.fnUntraced(function* (sources: ReadonlyArray<ConfigSource>) 
   }
   const proxy = yield* proxyChoice(config.proxy)
   const trust = Trust.authorities(serverName, roots)
-  return yield* Client.run({ ...config, ...endpoints, proxy, trust, directAddress, buildVersion: VERSION }).pipe(
+  return Client.run({ ...config, ...endpoints, proxy, trust, directAddress, buildVersion: VERSION }).pipe(
     Effect.provide(Network.layer(config)),
     Effect.mapError(withAdvice('is another connet client running? Set client.direct-addr to another port, or to ":0"'))
   )
 })
 
+/** What `connet` runs. */
+export const clientRole = { name: "client", prepare } as const
+
 /** What `connet` does with its flags. */
-export const client = (flags: Parameters<typeof clientSource>[0]) => launch(clientSource(flags), role)
+export const client = (flags: Parameters<typeof clientSource>[0]) => launch(clientSource(flags), clientRole)

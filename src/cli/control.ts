@@ -10,10 +10,9 @@ import { ingresses } from "./ingresses.ts"
 import { launch } from "./launch.ts"
 import { withAdvice } from "./withAdvice.ts"
 
-const role = Effect.fnUntraced(function* (sources: ReadonlyArray<ConfigSource>) {
+const prepare = Effect.fnUntraced(function* (sources: ReadonlyArray<ConfigSource>) {
   const { clients, relays, transport, endpointExpiry, storeFolder } = yield* controlConfig(sources)
   const options = {
-    identity: yield* controlIdentity("control", storeFolder),
     ingresses: yield* ingresses("control.clients-ingress", clients.ingresses),
     tokens: clients.tokens,
     endpointExpiry,
@@ -25,13 +24,17 @@ const role = Effect.fnUntraced(function* (sources: ReadonlyArray<ConfigSource>) 
   if (relays.tokens.length === 0) {
     yield* Effect.logWarning("no tokens, so no relay can connect: set control.relays-tokens or -file")
   }
-  return yield* Layer.launch(ControlServer.layer(options)).pipe(
+  return controlIdentity("control", storeFolder).pipe(
+    Effect.flatMap((identity) => Layer.launch(ControlServer.layer({ ...options, identity }))),
     Effect.provide(Network.layer({ transport })),
     Effect.mapError(withAdvice("is another control server running? Set the addr of its ingresses to other ports"))
   )
 })
 
+/** What `connet control` runs. */
+export const controlRole = { name: "control", prepare } as const
+
 /** `connet control` */
-export const control = Command.make("control", controlFlags, (flags) => launch(controlSource(flags), role)).pipe(
+export const control = Command.make("control", controlFlags, (flags) => launch(controlSource(flags), controlRole)).pipe(
   Command.withDescription("Run a control server, where clients meet and relays register")
 )

@@ -1,10 +1,10 @@
 import { Cause, Effect, Option, Schema } from "effect"
 import * as Runtime from "effect/Runtime"
 import type { ConfigSource } from "../config/ConfigTables.ts"
-import { logConfig } from "../config/LogConfig.ts"
-import { loadFiles } from "../config/loadFiles.ts"
+import { readFiles } from "../config/loadFiles.ts"
 import { ConfigFlag, commandLine, LogFormatFlag, LogLevelFlag } from "./flags.ts"
-import { explain, layerLogging } from "./logging.ts"
+import { explain } from "./logging.ts"
+import { prepare, type Role } from "./Role.ts"
 
 /** The command is over, what there was to say has been said, and the process ends with this code. */
 export class Ended extends Schema.TaggedError<Ended>()("Ended", { code: Schema.Int }) {
@@ -16,21 +16,16 @@ export class Ended extends Schema.TaggedError<Ended>()("Ended", { code: Schema.I
 
 /**
  * Runs a role until it is interrupted: reads the files of `--config`, folds the command's own settings last, logs as they
- * say, and runs what `role` makes of them. A failure is told on stderr, and ends the command with code 1.
+ * say, and starts what they ask for once all of it was checked. A failure is told on stderr, and ends the command with
+ * code 1.
  */
-export const launch = <E, R>(
-  own: ConfigSource,
-  role: (sources: ReadonlyArray<ConfigSource>) => Effect.Effect<never, E, R>
-) =>
+export const launch = <E>(own: ConfigSource, role: Role<E>) =>
   Effect.gen(function* () {
-    const files = yield* loadFiles(yield* ConfigFlag)
-    const sources = [...files, yield* logSource, own]
-    const log = yield* logConfig(sources)
+    const files = yield* readFiles(yield* ConfigFlag)
+    const sources = [...files.sources, yield* logSource, own]
+    const { log, run } = yield* prepare(role, { ...files, sources })
     const stacks = log.level === "debug" || log.level === "fine"
-    return yield* role(sources).pipe(
-      Effect.provide(layerLogging(log)),
-      Effect.catchCause((cause) => fail(cause, stacks))
-    )
+    return yield* Effect.catchCause(run, (cause) => fail(cause, stacks))
   }).pipe(Effect.catchCause((cause) => fail(cause, false)))
 
 /** The settings that `--log-level` and `--log-format` stand for. */

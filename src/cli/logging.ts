@@ -7,12 +7,15 @@
 import { Cause, Layer, Logger, type LogLevel, References } from "effect"
 import type { LogConfig } from "../config/LogConfig.ts"
 
+/** Writes a line, which has its end, to stderr. */
+export const toStderr = (line: string): void => void process.stderr.write(line)
+
 /** The logger of these settings, in place of the default one. */
-export const layerLogging = (config: LogConfig): Layer.Layer<never> => {
+export const layerLogging = (config: LogConfig, write = toStderr): Layer.Layer<never> => {
   const stacks = config.level === "debug" || config.level === "fine"
   const format = config.format === "json" ? json : text
   return Layer.mergeAll(
-    Logger.layer([Logger.make((options) => void process.stderr.write(`${format(recordOf(options, stacks))}\n`))]),
+    Logger.layer([Logger.make((options) => write(`${format(recordOf(options, stacks))}\n`))]),
     Layer.succeed(References.MinimumLogLevel, LEVELS[config.level])
   )
 }

@@ -14,7 +14,7 @@ import { launch } from "./launch.ts"
 import { VERSION } from "./version.ts"
 import { withAdvice } from "./withAdvice.ts"
 
-const role = Effect.fnUntraced(function* (sources: ReadonlyArray<ConfigSource>) {
+const prepare = Effect.fnUntraced(function* (sources: ReadonlyArray<ConfigSource>) {
   const { controlName, controlAuthoritiesFile, storeFolder, ...config } = yield* relayConfig(sources)
   const roots = controlAuthoritiesFile === undefined ? undefined : yield* loadAuthorities(controlAuthoritiesFile)
   const ingresses = yield* relayIngresses("relay.ingress", config.ingresses)
@@ -29,13 +29,16 @@ const role = Effect.fnUntraced(function* (sources: ReadonlyArray<ConfigSource>) 
     memory: storeFolder === undefined ? inProcess() : inFolder(storeFolder),
     buildVersion: VERSION
   }
-  return yield* Effect.scoped(Effect.flatMap(startRelayAlone(options), ({ run }) => run)).pipe(
+  return Effect.scoped(Effect.flatMap(startRelayAlone(options), ({ run }) => run)).pipe(
     Effect.provide(Network.layer(config)),
     Effect.mapError(withAdvice("is another connet relay running? Set relay.ingress addr to another port"))
   )
 })
 
+/** What `connet relay` runs. */
+export const relayRole = { name: "relay", prepare } as const
+
 /** `connet relay` */
-export const relay = Command.make("relay", relayFlags, (flags) => launch(relaySource(flags), role)).pipe(
+export const relay = Command.make("relay", relayFlags, (flags) => launch(relaySource(flags), relayRole)).pipe(
   Command.withDescription("Run a relay, through which clients reach each other where no direct path exists")
 )

@@ -11,7 +11,7 @@ import { launch } from "./launch.ts"
 import { VERSION } from "./version.ts"
 import { withAdvice } from "./withAdvice.ts"
 
-const role = Effect.fnUntraced(function* (sources: ReadonlyArray<ConfigSource>) {
+const prepare = Effect.fnUntraced(function* (sources: ReadonlyArray<ConfigSource>) {
   const { tokens, endpointExpiry, storeFolder, relayLimits: limits, ...config } = yield* serverConfig(sources)
   const control = { ingresses: yield* ingresses("server.ingress", config.ingresses), tokens, endpointExpiry }
   const relay = {
@@ -19,12 +19,13 @@ const role = Effect.fnUntraced(function* (sources: ReadonlyArray<ConfigSource>) 
     limits,
     buildVersion: VERSION
   }
-  const identity = yield* controlIdentity("server", storeFolder)
   if (tokens.length === 0) {
     yield* Effect.logWarning("no tokens, so no client can connect: set server.tokens or server.tokens-file")
   }
-  const started = startCombined({ control: { ...control, identity }, relay })
-  return yield* Effect.scoped(Effect.flatMap(started, ({ run }) => run)).pipe(
+  return controlIdentity("server", storeFolder).pipe(
+    Effect.flatMap((identity) => startCombined({ control: { ...control, identity }, relay })),
+    Effect.flatMap(({ run }) => run),
+    Effect.scoped,
     Effect.provide(Network.layer(config)),
     Effect.mapError(
       withAdvice(
@@ -34,7 +35,10 @@ const role = Effect.fnUntraced(function* (sources: ReadonlyArray<ConfigSource>) 
   )
 })
 
+/** What `connet server` runs. */
+export const serverRole = { name: "server", prepare } as const
+
 /** `connet server` */
-export const server = Command.make("server", serverFlags, (flags) => launch(serverSource(flags), role)).pipe(
+export const server = Command.make("server", serverFlags, (flags) => launch(serverSource(flags), serverRole)).pipe(
   Command.withDescription("Run the server where clients meet, and a relay beside it")
 )

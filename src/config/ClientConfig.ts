@@ -3,7 +3,6 @@
  */
 import { type Duration, Effect, type Redacted, Result, Schema } from "effect"
 import type { TransportChoice } from "../domain/Carrier.ts"
-import type { Encryption } from "../domain/Encryption.ts"
 import { EndpointName } from "../domain/EndpointName.ts"
 import type { ConfigSource } from "./ConfigTables.ts"
 import { join } from "./canonicalKeys.ts"
@@ -15,7 +14,8 @@ import {
   type SourceConfig,
   sourceConfig
 } from "./EndpointConfig.ts"
-import { fold, originOf, withoutEmpty } from "./fold.ts"
+import { effective } from "./effective.ts"
+import { originOf, withoutEmpty } from "./fold.ts"
 import { type HostPort, parseListenAddress, parseServerAddress } from "./HostPort.ts"
 import { invalidValues } from "./invalidValues.ts"
 import type { ProxySetting } from "./ProxySetting.ts"
@@ -48,11 +48,11 @@ export interface ClientConfig {
 
 /** The settings after folding the sources, or everything that is wrong with them. */
 export const clientConfig = Effect.fnUntraced(function* (sources: ReadonlyArray<ConfigSource>) {
-  const table = fold(sources).client ?? {}
+  const table = effective(sources).client
   const origin = (path: ReadonlyArray<PropertyKey>) => originOf(sources, ["client", ...path])
 
   const settings = Result.mapError(
-    Schema.decodeResult(ClientSettings, { errors: "all" })(withoutEmpty(table)),
+    Schema.decodeUnknownResult(ClientSettings, { errors: "all" })(withoutEmpty(table)),
     (error) => invalidValues(error, "client", origin)
   )
   const defaults: EndpointDefaults = Result.isSuccess(settings)
@@ -102,16 +102,11 @@ export const clientConfig = Effect.fnUntraced(function* (sources: ReadonlyArray<
   } satisfies ClientConfig
 })
 
-/** What a relay cannot read. Upstream's default is `none`: its relays can. */
-const ENCRYPTIONS = ["tls", "dhxcp"] as const satisfies ReadonlyArray<Encryption>
-
 const ClientSettings = Schema.Struct({
   ...sessionSettings,
-  "server-addr": parsed(parseServerAddress(19190)).pipe(
-    Schema.withDecodingDefaultKey(Effect.succeed("127.0.0.1:19190"))
-  ),
+  "server-addr": parsed(parseServerAddress(19190)),
   "server-name": Schema.optionalKey(Schema.String),
   "server-cas-file": Schema.optionalKey(Schema.String),
-  "direct-addr": parsed(parseListenAddress).pipe(Schema.withDecodingDefaultKey(Effect.succeed(":19192"))),
-  "relay-encryptions": parsedTexts(parseEncryptions).pipe(Schema.withDecodingDefaultKey(Effect.succeed(ENCRYPTIONS)))
+  "direct-addr": parsed(parseListenAddress),
+  "relay-encryptions": parsedTexts(parseEncryptions)
 })

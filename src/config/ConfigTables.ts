@@ -166,6 +166,9 @@ export type ControlTable = typeof ControlTable.Type
 export type RelayTable = typeof RelayTable.Type
 export type ConfigTables = typeof ConfigTables.Type
 
+/** The tables that a file may hold, each for a command. */
+export type RoleName = "client" | "server" | "control" | "relay"
+
 /** Settings and where they come from: the path of a file, or `"the command line"`. */
 export interface ConfigSource {
   readonly origin: string

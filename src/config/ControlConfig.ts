@@ -4,8 +4,8 @@
 import { type Duration, Effect, type Redacted } from "effect"
 import type { TransportChoice } from "../domain/Carrier.ts"
 import type { ConfigSource } from "./ConfigTables.ts"
+import { effective } from "./effective.ts"
 import { endpointExpiry } from "./endpointExpiry.ts"
-import { fold } from "./fold.ts"
 import { checkIngresses, type IngressConfig } from "./Ingress.ts"
 import { placeIn } from "./Place.ts"
 import { storeFolder } from "./storeFolder.ts"
@@ -37,7 +37,7 @@ export interface ControlConfig {
  * nobody can ever connect; here both kinds of peers need one.
  */
 export const controlConfig = Effect.fnUntraced(function* (sources: ReadonlyArray<ConfigSource>) {
-  const table = fold(sources).control ?? {}
+  const table = effective(sources).control
   const place = placeIn(sources, "control")
   const tokens = (side: "clients" | "relays") =>
     Effect.result(

@@ -18,7 +18,7 @@ import { parsed, parsedTexts } from "./parsed.ts"
 import { parseEncryptions } from "./parseEncryptions.ts"
 import { parseDestinationUrl, parseSourceUrl } from "./parseEndpointUrl.ts"
 import { positiveDuration } from "./positiveDuration.ts"
-import { endpointTransport } from "./transportSetting.ts"
+import { transportSetting } from "./transportSetting.ts"
 
 export interface EndpointConfig {
   readonly route: Route
@@ -121,7 +121,7 @@ export const sourceConfig = (table: SourceTable, defaults: EndpointDefaults, pla
 
 const endpointSettings = {
   route: parsed(oneOf("a route", Route.literals)).pipe(Schema.withDecodingDefaultKey(Effect.succeed("any"))),
-  transport: Schema.optionalKey(endpointTransport),
+  transport: Schema.optionalKey(transportSetting),
   "relay-encryptions": Schema.optionalKey(parsedTexts(parseEncryptions)),
   "dial-timeout": Schema.optionalKey(
     Schema.BigInt.check(Schema.makeFilter((nanos) => (nanos < 0n ? "it must not be negative" : undefined)))
@@ -173,7 +173,7 @@ const common = (settings: Common, defaults: EndpointDefaults): EndpointConfig =>
 }
 
 /** What `cas-file` of a destination is for no check at all, as upstream has it. */
-const SKIP_VERIFY = "insecure-skip-verify"
+export const SKIP_VERIFY = "insecure-skip-verify"
 
 /** What is wrong with a key in the light of other ones. */
 interface Problem {

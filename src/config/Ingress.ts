@@ -122,6 +122,6 @@ const invalid = ({ key, origin }: Place, index: number, name: string, detail: st
   new ValueInvalid({ origin: origin([index, name]), key: `${key}[${index}].${name}`, detail })
 
 /** Where a relay listens, and where it is found, unless told otherwise. */
-const RELAY_PORT = 19_191
+export const RELAY_PORT = 19_191
 
 const ANY_ADDRESS = new Set(["0.0.0.0", "::"])

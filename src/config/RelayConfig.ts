@@ -4,7 +4,8 @@
 import { type Duration, Effect, type Redacted, Result, Schema } from "effect"
 import type { TransportChoice } from "../domain/Carrier.ts"
 import type { ConfigSource } from "./ConfigTables.ts"
-import { fold, originOf, withoutEmpty } from "./fold.ts"
+import { effective } from "./effective.ts"
+import { originOf, withoutEmpty } from "./fold.ts"
 import { type HostPort, parseServerAddress } from "./HostPort.ts"
 import { checkRelayIngresses, type RelayIngressConfig } from "./Ingress.ts"
 import { invalidValues } from "./invalidValues.ts"
@@ -41,11 +42,12 @@ export interface RelayConfig {
 
 /** The settings after folding the sources, or everything that is wrong with them. */
 export const relayConfig = Effect.fnUntraced(function* (sources: ReadonlyArray<ConfigSource>) {
-  const table = fold(sources).relay ?? {}
+  const table = effective(sources).relay
   const origin = (path: ReadonlyArray<PropertyKey>) => originOf(sources, ["relay", ...path])
   const { settings, ingresses, token } = yield* together({
-    settings: Result.mapError(Schema.decodeResult(RelaySettings, { errors: "all" })(withoutEmpty(table)), (error) =>
-      invalidValues(error, "relay", origin)
+    settings: Result.mapError(
+      Schema.decodeUnknownResult(RelaySettings, { errors: "all" })(withoutEmpty(table)),
+      (error) => invalidValues(error, "relay", origin)
     ),
     ingresses: checkRelayIngresses(table.ingress, placeIn(sources, "relay")("ingress")),
     token: yield* Effect.result(
@@ -69,7 +71,7 @@ export const relayConfig = Effect.fnUntraced(function* (sources: ReadonlyArray<C
 
 const RelaySettings = Schema.Struct({
   ...sessionSettings,
-  "control-addr": parsed(parseServerAddress()).pipe(Schema.withDecodingDefaultKey(Effect.succeed("localhost:19189"))),
+  "control-addr": parsed(parseServerAddress()),
   "control-name": Schema.optionalKey(Schema.String),
   "control-cas-file": Schema.optionalKey(Schema.String)
 })

@@ -4,8 +4,8 @@
 import { type Duration, Effect, type Redacted } from "effect"
 import type { TransportChoice } from "../domain/Carrier.ts"
 import type { ConfigSource } from "./ConfigTables.ts"
+import { effective } from "./effective.ts"
 import { endpointExpiry } from "./endpointExpiry.ts"
-import { fold } from "./fold.ts"
 import { checkIngresses, checkRelayIngresses, type IngressConfig, type RelayIngressConfig } from "./Ingress.ts"
 import { placeIn } from "./Place.ts"
 import { type RelayLimits, relayLimits } from "./RelayLimits.ts"
@@ -32,7 +32,7 @@ export interface ServerConfig {
 
 /** The settings after folding the sources, or everything that is wrong with them. */
 export const serverConfig = Effect.fnUntraced(function* (sources: ReadonlyArray<ConfigSource>) {
-  const table = fold(sources).server ?? {}
+  const table = effective(sources).server
   const place = placeIn(sources, "server")
   const checked = yield* together({
     transport: roleTransport(sources, "server", table),

@@ -1,12 +1,10 @@
 import { Duration } from "effect"
 import type { ControlTable, ServerTable } from "./ConfigTables.ts"
+import { DEFAULTS } from "./defaults.ts"
 import { positiveDuration } from "./positiveDuration.ts"
 
 /** How long the endpoints of a lost client stay announced; zero: they are withdrawn at once. */
 export const endpointExpiry = (table: ServerTable | ControlTable): Duration.Duration =>
   table["endpoint-expiry-disable"]
     ? Duration.zero
-    : (positiveDuration(table["endpoint-expiry-timeout"]) ?? ENDPOINT_EXPIRY)
-
-/** Long enough for a client to reconnect after a lost network, as upstream has it. */
-const ENDPOINT_EXPIRY = Duration.seconds(30)
+    : (positiveDuration(table["endpoint-expiry-timeout"]) ?? Duration.nanos(DEFAULTS.server["endpoint-expiry-timeout"]))

@@ -13,13 +13,22 @@ export const invalidValues = (
   origin: (path: ReadonlyArray<PropertyKey>) => string,
   valueAt?: (path: ReadonlyArray<PropertyKey>) => unknown
 ): ReadonlyArray<ValueInvalid> =>
-  format(error.issue).issues.map(({ message, path = [] }) => {
-    const keys = path.map((segment) => (typeof segment === "object" ? segment.key : segment))
+  issuesOf(error).map(({ message, keys }) => {
     const written = keyOf(keys)
     const key = prefix === "" ? written : written === "" ? prefix : `${prefix}.${written}`
     const got = valueAt !== undefined && message.startsWith(EXPECTED) ? `, got ${shown(key, valueAt(keys))}` : ""
     return new ValueInvalid({ origin: origin(keys), key, detail: `${message}${got}` })
   })
+
+/** Where the issues of a schema are. */
+export const invalidPaths = (error: Schema.SchemaError): ReadonlyArray<ReadonlyArray<PropertyKey>> =>
+  issuesOf(error).map(({ keys }) => keys)
+
+const issuesOf = (error: Schema.SchemaError) =>
+  format(error.issue).issues.map(({ message, path = [] }) => ({
+    message,
+    keys: path.map((segment) => (typeof segment === "object" ? segment.key : segment))
+  }))
 
 const EXPECTED = "expected "
 

@@ -40,3 +40,16 @@ export const parseDuration = (text: string): Result.Result<bigint, string> => {
   const signed = sign === "-" ? -total : total
   return signed >= MAX || signed < -MAX ? Result.fail(`"${text}" is too long a duration`) : Result.succeed(signed)
 }
+
+/** Nanoseconds as Go writes them, without zeros: `1m30s`, `1.5s`, `250ms`. */
+export const formatDuration = (nanos: bigint): string => {
+  if (nanos < 0n) return `-${formatDuration(-nanos)}`
+  const [hours, minutes, rest] = [nanos / UNITS.h!, (nanos % UNITS.h!) / UNITS.m!, nanos % UNITS.m!]
+  const whole = [hours && `${hours}h`, minutes && `${minutes}m`].filter((part) => part !== 0n)
+  const unit = (["s", "ms", "us", "ns"] as const).find((name) => rest >= UNITS[name]!)
+  if (unit === undefined) return whole.join("") || "0s"
+  const fraction = String(rest % UNITS[unit]!)
+    .padStart(String(UNITS[unit]!).length - 1, "0")
+    .replace(/0+$/, "")
+  return `${whole.join("")}${rest / UNITS[unit]!}${fraction === "" ? "" : `.${fraction}`}${unit}`
+}

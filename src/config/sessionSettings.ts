@@ -1,5 +1,6 @@
 /** What a client and a relay have in common: each holds a session with a control server. */
 import { Duration, Effect, Schema } from "effect"
+import { DEFAULTS } from "./defaults.ts"
 import { parseProxySetting } from "./ProxySetting.ts"
 import { parsed } from "./parsed.ts"
 import { positiveDuration } from "./positiveDuration.ts"
@@ -12,16 +13,14 @@ export const sessionSettings = {
       Buffer.byteLength(text) > MAX_METADATA_BYTES ? `it has more than ${MAX_METADATA_BYTES} bytes` : undefined
     )
   ).pipe(Schema.withDecodingDefaultKey(Effect.succeed(""))),
-  proxy: parsed(parseProxySetting).pipe(Schema.withDecodingDefaultKey(Effect.succeed("environment"))),
+  proxy: parsed(parseProxySetting),
   transport: transportSetting,
-  "handshake-idle-timeout": Schema.optionalKey(Schema.BigInt)
+  "handshake-idle-timeout": Schema.BigInt
 }
 
 /** How long a handshake may take. */
-export const handshakeTimeout = (settings: { readonly "handshake-idle-timeout"?: bigint }): Duration.Duration =>
-  positiveDuration(settings["handshake-idle-timeout"]) ?? HANDSHAKE_TIMEOUT
-
-const HANDSHAKE_TIMEOUT = Duration.seconds(5)
+export const handshakeTimeout = (settings: { readonly "handshake-idle-timeout": bigint }): Duration.Duration =>
+  positiveDuration(settings["handshake-idle-timeout"]) ?? Duration.nanos(DEFAULTS.client["handshake-idle-timeout"])
 
 /** What a control server takes from a client or a relay at most. */
 const MAX_METADATA_BYTES = 4_096

@@ -1,4 +1,4 @@
-import { Effect, Result, Schema } from "effect"
+import { Result, Schema } from "effect"
 import { TransportChoice } from "../domain/Carrier.ts"
 import type { ConfigSource } from "./ConfigTables.ts"
 import { originOf } from "./fold.ts"
@@ -6,11 +6,8 @@ import { invalidValues } from "./invalidValues.ts"
 import { oneOf } from "./oneOf.ts"
 import { parsed } from "./parsed.ts"
 
-/** `transport` of an endpoint, which may leave the choice to its client. */
-export const endpointTransport = parsed(oneOf("a transport", TransportChoice.literals))
-
-/** `transport` of a role: what it listens on and dials with. */
-export const transportSetting = endpointTransport.pipe(Schema.withDecodingDefaultKey(Effect.succeed("auto")))
+/** `transport`: what a role listens on and dials with, and what may carry the links of an endpoint. */
+export const transportSetting = parsed(oneOf("a transport", TransportChoice.literals))
 
 const Setting = Schema.Struct({ transport: transportSetting })
 
@@ -18,9 +15,9 @@ const Setting = Schema.Struct({ transport: transportSetting })
 export const roleTransport = (
   sources: ReadonlyArray<ConfigSource>,
   role: "server" | "control",
-  { transport = "" }: { readonly transport?: string }
+  { transport }: { readonly transport?: string }
 ) =>
-  Schema.decodeResult(Setting)(transport === "" ? {} : { transport }).pipe(
+  Schema.decodeUnknownResult(Setting)({ transport }).pipe(
     Result.map((setting) => setting.transport),
     Result.mapError((error) => invalidValues(error, role, (path) => originOf(sources, [role, ...path])))
   )

@@ -83,7 +83,7 @@ describe("the command line", () => {
       const path = yield* folder({})
       const { code, stderr } = yield* connet("server", "--cert-file", join(path, "c"), "--key-file", join(path, "k"))
       assert.strictEqual(code, 1)
-      assert.strictEqual(stderr, `connet: there is no file ${path}/c: check the path\n`)
+      assert.strictEqual(stderr, `connet: command line: server.ingress[0].cert-file: there is no file ${path}/c: check the path\n`)
     })
   )
 
@@ -101,7 +101,7 @@ describe("the command line", () => {
       assert.strictEqual(code, 1)
       assert.match(
         stderr,
-        /^connet: the key in .+other\.key does not belong to the certificate in .+server\.crt: .+\n$/
+        /^connet: command line: server\.ingress\[0\]\.cert-file: the key in .+other\.key does not belong to the certificate in .+server\.crt: .+\n$/
       )
     })
   )
