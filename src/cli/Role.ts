@@ -37,7 +37,8 @@ export const prepare = Effect.fnUntraced(function* <E>(role: Role<E>, { sources,
   return { log: config, run: Effect.provide(start, layerLogging(config)) }
 })
 
-const reasonsOf = (result: Result.Result<unknown, unknown>): ReadonlyArray<ConfigReason> =>
+/** What a failure says of the settings. */
+export const reasonsOf = (result: Result.Result<unknown, unknown>): ReadonlyArray<ConfigReason> =>
   Result.isFailure(result) && result.failure instanceof ConfigError ? result.failure.reasons : []
 
 const keyOfReason = (reason: ConfigReason): string => ("key" in reason ? reason.key : reason.message)

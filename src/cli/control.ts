@@ -36,5 +36,6 @@ export const controlRole = { name: "control", prepare } as const
 
 /** `connet control` */
 export const control = Command.make("control", controlFlags, (flags) => launch(controlSource(flags), controlRole)).pipe(
-  Command.withDescription("Run a control server, where clients meet and relays register")
+  Command.withDescription("Run a server without a relay: clients meet, relays register"),
+  Command.withExamples([{ command: "connet control --config control.toml" }])
 )

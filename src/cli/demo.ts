@@ -20,4 +20,7 @@ export const demo = Command.make(
     playDemo({ once, relay, mebibytes: 64, command: [process.execPath, ...process.execArgv, process.argv[1]!] }).pipe(
       Effect.catchCause((cause) => fail(cause, false))
     )
-).pipe(Command.withDescription("See a tunnel work: server, destination and source on this machine"))
+).pipe(
+  Command.withDescription("See a tunnel work: server, destination and source on this machine"),
+  Command.withExamples([{ command: "connet demo --relay", description: "The same with the relay in between" }])
+)

@@ -37,7 +37,7 @@ const list = (name: string, metavar: string, description: string) =>
 export const ConfigFlag = GlobalFlag.Setting("config")({
   flag: Flag.String("config").pipe(
     Flag.withMetavar("file"),
-    Flag.withDescription("A TOML file with settings; repeat it to fold several, the last one wins"),
+    Flag.withDescription("A TOML file with settings; of several, the last one wins"),
     Flag.atLeast(0)
   )
 })
@@ -45,6 +45,7 @@ export const ConfigFlag = GlobalFlag.Setting("config")({
 /** `--log-level`, of every command. */
 export const LogLevelFlag = GlobalFlag.Setting("log-level")({
   flag: Flag.Literals("log-level", LogVerbosity.literals).pipe(
+    Flag.withMetavar("level"),
     Flag.withDescription("What to log (default: info)"),
     Flag.optional
   )
@@ -53,6 +54,7 @@ export const LogLevelFlag = GlobalFlag.Setting("log-level")({
 /** `--log-format`, of every command. */
 export const LogFormatFlag = GlobalFlag.Setting("log-format")({
   flag: Flag.Literals("log-format", LogFormat.literals).pipe(
+    Flag.withMetavar("format"),
     Flag.withDescription("How to log it (default: text)"),
     Flag.optional
   )

@@ -6,22 +6,47 @@
  * - Exit code 2: it was used wrongly.
  */
 import { NodeRuntime, NodeServices } from "@effect/platform-node"
-import { Effect, Exit } from "effect"
+import { Console, Effect, Exit } from "effect"
 import { CliConfig, CliOutput, Command, GlobalFlag } from "effect/cli"
 import * as Runtime from "effect/Runtime"
+import { check } from "./check.ts"
 import { client } from "./client.ts"
+import { completion } from "./completion.ts"
 import { control } from "./control.ts"
 import { demo } from "./demo.ts"
 import { ConfigFlag, clientFlags, LogFormatFlag, LogLevelFlag } from "./flags.ts"
+import { genKey } from "./genKey.ts"
+import { formatHelp } from "./help.ts"
 import { Ended, fail } from "./launch.ts"
+import { type AnyCommand, manual } from "./manual.ts"
 import { relay } from "./relay.ts"
 import { server } from "./server.ts"
+import { token } from "./token.ts"
 import { VERSION, version } from "./version.ts"
+
+/** The commands that tell of all the others are among them. */
+const root = (): AnyCommand => connet
 
 /** `connet` with everything below it. */
 export const connet = Command.make("connet", clientFlags, client).pipe(
-  Command.withDescription("Reach services across NATs: run the client, which offers destinations and opens sources"),
-  Command.withSubcommands([server, control, relay, demo, version]),
+  Command.withDescription("Reach services across NATs: offer them as destinations, use them as sources"),
+  Command.withExamples([
+    { command: 'connet --server "connet://…" --expose web=8080', description: "Offer what port 8080 serves here" },
+    { command: 'connet --server "connet://…" --use web=9000', description: "Use it at port 9000 elsewhere" },
+    { command: "connet --config client.toml", description: "With settings from a file" }
+  ]),
+  Command.withSubcommands([
+    server,
+    control,
+    relay,
+    check,
+    token,
+    genKey,
+    completion(root),
+    manual(root),
+    demo,
+    version
+  ]),
   Command.withGlobalFlags([ConfigFlag, LogLevelFlag, LogFormatFlag])
 )
 
@@ -46,7 +71,9 @@ const layerBadUsage = CliOutput.layerPresenter({
           const problem = (event.errors[0]?.message ?? "").replaceAll(/\s+/g, " ").trim()
           process.stderr.write(`connet: ${problem}\nRun "${event.commandPath.join(" ")} --help" for help.\n`)
         })
-      : CliOutput.defaultPresenter.present(event)
+      : event._tag === "Help"
+        ? Console.log(formatHelp(event.helpDoc, "brief"))
+        : CliOutput.defaultPresenter.present(event)
 })
 
 /** Runs the command as the process. */

@@ -40,5 +40,12 @@ export const relayRole = { name: "relay", prepare } as const
 
 /** `connet relay` */
 export const relay = Command.make("relay", relayFlags, (flags) => launch(relaySource(flags), relayRole)).pipe(
-  Command.withDescription("Run a relay, through which clients reach each other where no direct path exists")
+  Command.withDescription("Run a relay, for clients without a direct path to each other"),
+  Command.withExamples([
+    { command: "connet relay --config relay.toml" },
+    {
+      command: "connet relay --control-addr connet.example:19189 --token-file token",
+      description: "With settings as flags"
+    }
+  ])
 )

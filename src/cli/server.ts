@@ -40,5 +40,9 @@ export const serverRole = { name: "server", prepare } as const
 
 /** `connet server` */
 export const server = Command.make("server", serverFlags, (flags) => launch(serverSource(flags), serverRole)).pipe(
-  Command.withDescription("Run the server where clients meet, and a relay beside it")
+  Command.withDescription("Run the server where clients meet, and a relay beside it"),
+  Command.withExamples([
+    { command: "connet server", description: "Prints a link for --server of its clients" },
+    { command: "connet server --config server.toml", description: "With settings from a file" }
+  ])
 )

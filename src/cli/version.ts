@@ -7,5 +7,6 @@ export const VERSION = manifest.version
 
 /** `connet version` */
 export const version = Command.make("version", {}, () => Console.log(VERSION)).pipe(
-  Command.withDescription("Print the version")
+  Command.withDescription("Print the version"),
+  Command.withExamples([{ command: "connet version" }])
 )

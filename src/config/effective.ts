@@ -22,9 +22,15 @@ import { formatDuration } from "./parseDuration.ts"
 export const effective = (sources: ReadonlyArray<ConfigSource>) =>
   fold([{ origin: "default", tables: DEFAULTS }, ...sources]) as ConfigTables & Required<Pick<ConfigTables, RoleName>>
 
-/** The table of a role as TOML, with everything that holds; what is secret is hidden. */
-export const printed = (sources: ReadonlyArray<ConfigSource>, role: RoleName): string =>
-  stringify(shown({ [role]: filled(effective(sources), role) }, "") as Record<string, unknown>)
+/** The settings of some roles as TOML, with everything that holds; what is secret is hidden. */
+export const printed = (sources: ReadonlyArray<ConfigSource>, roles: ReadonlyArray<RoleName>): string => {
+  const tables = effective(sources)
+  return stringify({
+    "log-level": tables["log-level"],
+    "log-format": tables["log-format"],
+    ...Object.fromEntries(roles.map((role) => [role, shown(filled(tables, role), role)]))
+  })
+}
 
 const filled = (tables: ReturnType<typeof effective>, role: RoleName) => {
   const { client, server, control, relay } = tables
