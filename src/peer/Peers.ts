@@ -172,9 +172,11 @@ const make = Effect.fnUntraced(function* (options: PeersOptions) {
           directs: carriers.includes("quic") ? quic : [],
           tcpDirects: carriers.includes("tcp") ? tcp : []
         })
-      yield* candidates(yield* SubscriptionRef.get(own))
+      const first = yield* SubscriptionRef.get(own)
+      yield* candidates(first)
       yield* SubscriptionRef.changes(own).pipe(
-        Stream.drop(1),
+        // They may have changed before the stream begins.
+        Stream.dropWhile((now) => now === first),
         Stream.runForEach(candidates),
         Effect.tapCause((cause) => Effect.logDebug("candidate watch ended", cause)),
         Effect.forkScoped
