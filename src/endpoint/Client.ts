@@ -9,6 +9,7 @@ import type { ProxyFor } from "../domain/Proxy.ts"
 import type { Route } from "../domain/Route.ts"
 import type { SocketAddress } from "../domain/SocketAddress.ts"
 import type { HostPort } from "../internal/tcp.ts"
+import type { FindUplink } from "../peer/natpmp/Uplink.ts"
 import { type Incoming, type LocalEndpoint, Peers } from "../peer/Peers.ts"
 import { FORWARDING_REQUEST, type ProxyVersion } from "../protocol/Connect.ts"
 import { TransportEndpoint } from "../transport/Transport.ts"
@@ -69,6 +70,8 @@ export interface ClientOptions {
   readonly buildVersion: string
   /** Where the one socket of the client is bound. */
   readonly directAddress: SocketAddress
+  /** The way to the router that is asked to forward the port of that socket (NAT-PMP); undefined: none is. */
+  readonly findUplink?: FindUplink | undefined
   /** The proxy for TCP connections to the control server and to relays; undefined: none for anybody. */
   readonly proxy?: ProxyFor | undefined
   readonly handshakeTimeout: Duration.Duration

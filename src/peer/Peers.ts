@@ -28,6 +28,8 @@ import { Trust } from "../transport/Trust.ts"
 import { messageOptions } from "./DirectLink.ts"
 import { makeRelayEncryption, type RelayEncryption } from "./encryption/RelayEncryption.ts"
 import { localCandidates, localInterfaces } from "./localCandidates.ts"
+import { type Mapped, mapPorts } from "./natpmp/mapPorts.ts"
+import type { FindUplink } from "./natpmp/Uplink.ts"
 import { type OpenPath, relayedPath } from "./OpenPath.ts"
 import { peerKey } from "./peerKey.ts"
 import { makeRemotePeerActor, type RemotePeerActor } from "./RemotePeerActor.ts"
@@ -83,6 +85,8 @@ export class Peers extends Context.Service<
 export interface PeersOptions {
   /** For TCP connections to relays. */
   readonly proxy?: ProxyFor | undefined
+  /** The way to the router that is asked to forward our port; undefined: none is. */
+  readonly findUplink?: FindUplink | undefined
   readonly handshakeTimeout: Duration.Duration
   /** Free text that relays see. */
   readonly metadata: string
@@ -104,6 +108,8 @@ const make = Effect.fnUntraced(function* (options: PeersOptions) {
   let publicAddress: SocketAddress | undefined
   /** A TCP port that the router forwards is the one we listen on: dialing shows control another one each time. */
   let publicTcpAddress: SocketAddress | undefined
+  const { findUplink } = options
+  const mapped = yield* findUplink === undefined ? SubscriptionRef.make<Mapped>({}) : mapPorts({ endpoint, findUplink })
   const look = Effect.gen(function* () {
     const status = yield* SubscriptionRef.get(directory.status)
     if (status._tag === "Online") {
@@ -112,10 +118,12 @@ const make = Effect.fnUntraced(function* (options: PeersOptions) {
     }
     const known = yield* SubscriptionRef.get(own)
     const local = localCandidates(endpoint.address, localInterfaces())
-    const now = { quic: ownCandidates(publicAddress, local), tcp: ownCandidates(publicTcpAddress, local) }
+    const { udp, tcp } = yield* SubscriptionRef.get(mapped)
+    const now = { quic: ownCandidates(publicAddress, udp, local), tcp: ownCandidates(publicTcpAddress, tcp, local) }
     if (JSON.stringify(now) !== JSON.stringify(known)) yield* SubscriptionRef.set(own, now)
   }).pipe(Effect.catchDefect((defect) => Effect.logDebug("cannot list the addresses of this host", defect)))
-  yield* Stream.merge(SubscriptionRef.changes(directory.status), Stream.tick(LOOK_EVERY)).pipe(
+  const changes = Stream.merge(SubscriptionRef.changes(directory.status), SubscriptionRef.changes(mapped))
+  yield* Stream.merge(changes, Stream.tick(LOOK_EVERY)).pipe(
     Stream.runForEach(() => look),
     Effect.tapCause((cause) => Effect.logDebug("address watch ended", cause)),
     Effect.forkScoped
@@ -338,12 +346,13 @@ type OwnCandidates = Readonly<Record<Carrier, ReadonlyArray<SocketAddress>>>
 /** What control takes at most. */
 const MAX_CANDIDATES = 64
 
-/** Each once, the public one first as other programs expect it. */
+/** Each once, the public one first as other programs expect it, then the one that the router forwards. */
 const ownCandidates = (
   publicAddress: SocketAddress | undefined,
+  forwarded: SocketAddress | undefined,
   local: ReadonlyArray<SocketAddress>
 ): ReadonlyArray<SocketAddress> => {
-  const all = publicAddress === undefined ? local : [publicAddress, ...local]
+  const all = [publicAddress, forwarded, ...local].filter((address) => address !== undefined)
   return [...new Map(all.map((address) => [format(address), address])).values()].slice(0, MAX_CANDIDATES)
 }
 

@@ -11,6 +11,7 @@ import type { EndpointName } from "../../src/domain/EndpointName.ts"
 import type { Route } from "../../src/domain/Route.ts"
 import type { SocketAddress } from "../../src/domain/SocketAddress.ts"
 import { Client, type ClientEndpoint } from "../../src/endpoint/Client.ts"
+import type { FindUplink } from "../../src/peer/natpmp/Uplink.ts"
 import { Alpn } from "../../src/protocol/Alpn.ts"
 import type { ProxyVersion } from "../../src/protocol/Connect.ts"
 import { startCombined } from "../../src/relay/server/Relay.ts"
@@ -45,6 +46,8 @@ export interface Endpoints {
   readonly balancing?: Balancing
   readonly earlyData?: boolean
   readonly health?: boolean
+  /** The way to a router that is asked to forward the port of the client; none is unless a test has one. */
+  readonly findUplink?: FindUplink
 }
 
 export interface RunningClient {
@@ -164,6 +167,7 @@ export const makeWorld = Effect.fnUntraced(function* (
       metadata: "test",
       buildVersion: "test",
       directAddress: { host: "127.0.0.1", port: 0 },
+      findUplink: endpoints.findUplink,
       handshakeTimeout: Duration.seconds(1),
       destinations: new Map(destinations),
       sources: new Map(sources)
