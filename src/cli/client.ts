@@ -1,9 +1,10 @@
 import { Effect, Redacted } from "effect"
 import { loadAuthorities } from "../certs/load.ts"
-import { clientConfig } from "../config/ClientConfig.ts"
+import { type ClientConfig, clientConfig } from "../config/ClientConfig.ts"
 import type { ConfigSource } from "../config/ConfigTables.ts"
 import { proxyChoice } from "../config/ProxySetting.ts"
 import { Client } from "../endpoint/Client.ts"
+import { dialedUplink, type FindUplink, systemUplink } from "../peer/natpmp/Uplink.ts"
 import * as Network from "../transport/Network.ts"
 import { Trust } from "../transport/Trust.ts"
 import * as Endpoints from "./endpoints.ts"
@@ -29,11 +30,18 @@ const prepare = Effect.fnUntraced(function* (sources: ReadonlyArray<ConfigSource
   }
   const proxy = yield* proxyChoice(config.proxy)
   const trust = Trust.authorities(serverName, roots)
-  return Client.run({ ...config, ...endpoints, proxy, trust, directAddress, buildVersion: VERSION }).pipe(
+  const findUplink = uplinkFor(config)
+  const options = { ...config, ...endpoints, findUplink, proxy, trust, directAddress, buildVersion: VERSION }
+  return Client.run(options).pipe(
     Effect.provide(Network.layer(config)),
     Effect.mapError(withAdvice('is another connet client running? Set client.direct-addr to another port, or to ":0"'))
   )
 })
+
+const uplinkFor = ({ natPmp, server }: Pick<ClientConfig, "natPmp" | "server">): FindUplink | undefined => {
+  if (natPmp === "disabled") return undefined
+  return natPmp === "dial" ? dialedUplink(server) : systemUplink
+}
 
 /** What `connet` runs. */
 export const clientRole = { name: "client", prepare } as const

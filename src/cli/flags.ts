@@ -63,6 +63,7 @@ export const LogFormatFlag = GlobalFlag.Setting("log-format")({
 const ROUTE = "Which paths it may use: any, direct or relay (default: any)"
 const PROXY = "The proxy for TCP: http, https or socks5 URL, or none (default: HTTPS_PROXY, ALL_PROXY and NO_PROXY)"
 const TRANSPORT = "What carries connections: auto, quic (UDP) or tcp (default: auto)"
+const NAT_PMP = "How to find the router that forwards the port: system, dial or disabled (default: system)"
 const ENCRYPTIONS = "How relayed streams may be encrypted: none, tls, dhxcp (default: tls,dhxcp)"
 
 export const clientFlags = {
@@ -73,6 +74,7 @@ export const clientFlags = {
   "server-cas-file": text("server-cas-file", "file", "PEM roots that vouch for the server (default: the system's)"),
   "server-name": text("server-name", "name", "The name on the server's certificate (default: the host of the server)"),
   "direct-addr": text("direct-addr", "host:port", "Where this client is reached directly (default: :19192)"),
+  "nat-pmp": text("nat-pmp", "way", NAT_PMP),
   proxy: text("proxy", "url", PROXY),
   transport: text("transport", "carrier", TRANSPORT),
   "handshake-idle-timeout": duration("handshake-idle-timeout", "How long a handshake may take (default: 5s)"),

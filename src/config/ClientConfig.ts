@@ -18,6 +18,7 @@ import { effective } from "./effective.ts"
 import { originOf, withoutEmpty } from "./fold.ts"
 import { type HostPort, parseListenAddress, parseServerAddress } from "./HostPort.ts"
 import { invalidValues } from "./invalidValues.ts"
+import { type NatPmp, natPmpSetting } from "./NatPmp.ts"
 import type { ProxySetting } from "./ProxySetting.ts"
 import { parsed, parsedTexts } from "./parsed.ts"
 import { parseEncryptions } from "./parseEncryptions.ts"
@@ -37,6 +38,8 @@ export interface ClientConfig {
   readonly serverAuthoritiesFile: string | undefined
   /** Where the one socket of the client is bound. */
   readonly directAddress: HostPort
+  /** How the router is found that shall forward the port of that socket. */
+  readonly natPmp: NatPmp
   /** How TCP connections to the server and to relays are dialed. */
   readonly proxy: ProxySetting
   /** What it listens on and dials with. */
@@ -94,6 +97,7 @@ export const clientConfig = Effect.fnUntraced(function* (sources: ReadonlyArray<
     serverName: checked.settings["server-name"] ?? server.host,
     serverAuthoritiesFile: checked.settings["server-cas-file"],
     directAddress: checked.settings["direct-addr"],
+    natPmp: checked.settings["nat-pmp"],
     proxy: checked.settings.proxy,
     transport: checked.settings.transport,
     handshakeTimeout: handshakeTimeout(checked.settings),
@@ -108,5 +112,6 @@ const ClientSettings = Schema.Struct({
   "server-name": Schema.optionalKey(Schema.String),
   "server-cas-file": Schema.optionalKey(Schema.String),
   "direct-addr": parsed(parseListenAddress),
+  "nat-pmp": natPmpSetting,
   "relay-encryptions": parsedTexts(parseEncryptions)
 })

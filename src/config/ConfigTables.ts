@@ -81,6 +81,7 @@ export const ClientTable = Schema.Struct({
   "server-cas-file": text,
   "server-name": text,
   "direct-addr": text,
+  "nat-pmp": text,
   proxy: text,
   transport: text,
   "handshake-idle-timeout": duration,
@@ -182,7 +183,6 @@ export interface ConfigSource {
  * whoever wrote them spelled them right. `*` stands for an endpoint's name.
  */
 export const PLANNED_KEYS: ReadonlySet<string> = new Set([
-  "client.nat-pmp",
   ...["direct-stateless-reset-key", "direct-stateless-reset-key-file"].map((key) => `client.${key}`),
   ...["client", "server", "control", "relay"].map((role) => `${role}.status-addr`),
   ...["server.token", "control.clients-token", "control.relays-token"].map((key) => `${key}-restriction`),

@@ -14,6 +14,7 @@ export const DEFAULTS = {
     ...session,
     "server-addr": "127.0.0.1:19190",
     "direct-addr": ":19192",
+    "nat-pmp": "system",
     // What a relay cannot read. Upstream's default is `none`: its relays can.
     "relay-encryptions": ["tls", "dhxcp"]
   },

@@ -26,7 +26,13 @@ export interface Process {
 
 /** Runs connet in a folder; `inside` is a command that becomes the one behind it, like `ip netns exec NAME`. */
 export const startProcess = (args: ReadonlyArray<string>, folder: string, inside: ReadonlyArray<string> = []) =>
-  startProgram([...inside, process.execPath, BIN, ...args], folder)
+  startProgram([...inside, process.execPath, BIN, ...args, ...unmapped(args)], folder)
+
+/** No client of a test asks the router of this machine for anything, unless the test says so. */
+const unmapped = (args: ReadonlyArray<string>): ReadonlyArray<string> => {
+  const isClient = args[0]?.startsWith("--") === true
+  return isClient && !args.includes("--nat-pmp") ? ["--nat-pmp", "disabled"] : []
+}
 
 /** Runs any command in a folder, in the same way. */
 export const startProgram = Effect.fnUntraced(function* (command: ReadonlyArray<string>, folder: string) {

@@ -86,6 +86,7 @@ describe("flags", () => {
           "server-cas-file": "server-cas-file",
           "server-name": "server-name",
           "direct-addr": "direct-addr",
+          "nat-pmp": "nat-pmp",
           proxy: "proxy",
           transport: "transport",
           "handshake-idle-timeout": 7_000_000_000n,

@@ -83,7 +83,10 @@ describe("the command line", () => {
       const path = yield* folder({})
       const { code, stderr } = yield* connet("server", "--cert-file", join(path, "c"), "--key-file", join(path, "k"))
       assert.strictEqual(code, 1)
-      assert.strictEqual(stderr, `connet: command line: server.ingress[0].cert-file: there is no file ${path}/c: check the path\n`)
+      assert.strictEqual(
+        stderr,
+        `connet: command line: server.ingress[0].cert-file: there is no file ${path}/c: check the path\n`
+      )
     })
   )
 

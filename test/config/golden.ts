@@ -118,6 +118,7 @@ const client = Effect.fnUntraced(function* (files: ReadonlyArray<ConfigSource>) 
     server_addr: text(config.server),
     server_tls_name: config.serverName,
     direct_addr: text(config.directAddress),
+    nat_pmp: config.natPmp,
     handshake_idle_timeout_ns: nanos(config.handshakeTimeout),
     destinations,
     sources

@@ -57,7 +57,8 @@ export const makeStage = Effect.fnUntraced(function* (options: {
     "token-file": path("token"),
     "server-addr": `127.0.0.1:${serverPort}`,
     "server-cas-file": path("ca.crt"),
-    "direct-addr": ":0"
+    "direct-addr": ":0",
+    "nat-pmp": "disabled"
   })
   const destination = { url: `tcp://127.0.0.1:${options.sitePort}`, route }
   yield* save("destination.toml", client + toml(`client.destinations.${ENDPOINT}`, destination))
