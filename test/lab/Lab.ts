@@ -36,6 +36,13 @@ export interface Host {
   readonly address: string
   /** A command that runs the one behind it on this host, as the same process. */
   readonly inside: ReadonlyArray<string>
+  /** The router as this host sees it. */
+  readonly gateway: { readonly address: string; readonly inside: ReadonlyArray<string> }
+  /**
+   * Puts this host behind a NAT that no hole is punched in: what it sends leaves from the router, at a random port for each
+   * target, and nothing gets in but answers, and what the chain `prerouting` of the table `ip NAME-nat` forwards.
+   */
+  readonly hide: Effect.Effect<void, LabFailed>
   /** Runs a command on this host to its end: what it wrote. */
   readonly exec: (...command: ReadonlyArray<string>) => Effect.Effect<string, LabFailed>
   /** Drops all UDP from and to this host, or only that between it and some addresses. */
@@ -96,6 +103,16 @@ const makeHost = Effect.fnUntraced(function* (prefix: string, router: string, na
   return {
     address,
     inside,
+    gateway: { address: `${network}.1`, inside: ["ip", "netns", "exec", router] },
+    hide: Effect.andThen(
+      run("ip", "netns", "exec", router, "nft", natRuleset(`${name}-nat`, address)),
+      rules(
+        "nat",
+        `oifname "${name}" ct state established,related accept`,
+        `oifname "${name}" ct status dnat accept`,
+        `oifname "${name}" drop`
+      )
+    ),
     exec: (...command) => run(...inside, ...command),
     blockUdp: (...addresses) => {
       const only = addresses.length === 0 ? "" : `ip daddr { ${addresses.join(", ")} } `
@@ -115,6 +132,20 @@ const ruleset = (table: string, rules: ReadonlyArray<string>): string => {
   const chain = ["chain forward {", "type filter hook forward priority 0", ...rules, "}"].join("\n")
   return `table inet ${table}\ndelete table inet ${table}\ntable inet ${table} {\n${chain}\n}\n`
 }
+
+/** A table that hides an address behind the router. */
+const natRuleset = (table: string, address: string): string =>
+  [
+    `table ip ${table} {`,
+    "chain prerouting {",
+    "type nat hook prerouting priority -100",
+    "}",
+    "chain postrouting {",
+    "type nat hook postrouting priority 100",
+    `ip saddr ${address} masquerade random,fully-random`,
+    "}",
+    "}"
+  ].join("\n")
 
 /** A namespace with its loopback up, until the Scope ends. */
 const namespace = (name: string) =>

@@ -37,6 +37,14 @@ export const startEcho = Effect.fnUntraced(function* (place: Place, port: number
   return service
 })
 
+/** Has the router of a hidden host forward ports at an address of its own: `name` is the one of the host. */
+export const startNatPmp = Effect.fnUntraced(function* (name: string, gateway: Place, outside: string) {
+  const script = command("natPmp.ts", [gateway.address, outside, `${name}-nat`])
+  const router = yield* startProgram([...gateway.inside, ...script], import.meta.dirname)
+  yield* router.says("listening")
+  return router
+})
+
 /** Waits until something there listens on a TCP port. */
 export const untilListening = (place: Place, port: number) =>
   startProgram([...place.inside, ...command("reach.ts", [place.address, port])], import.meta.dirname).pipe(

@@ -18,6 +18,8 @@ export interface StageOptions {
   readonly source?: string
   /** More settings of both ends. */
   readonly endpoint?: string
+  /** How the destination finds the router that shall forward its port. */
+  readonly natPmp?: "system" | "dial" | "disabled"
   /** Where the service listens on the left; an echo by default, which is started. */
   readonly servicePort?: number
 }
@@ -58,7 +60,11 @@ export const makeStage = Effect.fnUntraced(function* (options: StageOptions = {}
     startProcess(["--config", "source.toml"], path, [...right.inside, "env", ...environment])
   const startOthers = Effect.gen(function* () {
     const control = yield* startProcess(["server", "--config", "server.toml"], path, server.inside)
-    const destination = yield* startProcess(["--config", "destination.toml"], path, left.inside)
+    const destination = yield* startProcess(
+      ["--config", "destination.toml", "--nat-pmp", options.natPmp ?? "disabled"],
+      path,
+      left.inside
+    )
     return { control, destination }
   })
   return {
