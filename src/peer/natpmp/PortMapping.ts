@@ -243,6 +243,7 @@ const isOptional = ({ protocols }: Options, question: Question): question is Pro
   question !== "address" && question !== protocols[0]
 
 const lose = (state: State, protocols: ReadonlyArray<Protocol>, reason: string): Step => {
+  if (protocols.length === 0) return [state, []]
   const held = { ...state.held }
   for (const protocol of protocols) delete held[protocol]
   const lost = protocols.filter((protocol) => state.held[protocol] !== undefined)

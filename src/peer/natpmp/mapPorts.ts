@@ -1,11 +1,12 @@
 /**
  * What performs `PortMapping` on the client's own socket: one fiber that decides, one that reads what is not QUIC, one that
- * looks for the way out.
+ * looks for the way out, and one that hears what the router announces.
  */
-import { Clock, Effect, Option, Queue, Random, SubscriptionRef } from "effect"
+import { Clock, Effect, FiberHandle, Option, Queue, Random, SubscriptionRef } from "effect"
 import { format, type SocketAddress } from "../../domain/SocketAddress.ts"
-import type { Endpoint } from "../../transport/Transport.ts"
+import type { Datagram, Endpoint } from "../../transport/Transport.ts"
 import { localInterfaces } from "../localCandidates.ts"
+import { hearAnnouncements } from "./announcements.ts"
 import { type Answer, decode, encode, type Protocol, type Question } from "./NatPmp.ts"
 import { type Action, dueAt, type Event, farewell, initial, type Options, step, type Uplink } from "./PortMapping.ts"
 import type { FindUplink } from "./Uplink.ts"
@@ -35,6 +36,7 @@ export const mapPorts = Effect.fnUntraced(function* ({ endpoint, findUplink }: M
   }
   const mapped = yield* SubscriptionRef.make<Mapped>({})
   const mailbox = yield* Queue.sliding<Event>(MAILBOX)
+  const hearing = yield* FiberHandle.make()
   let state = initial
 
   const take = Effect.gen(function* () {
@@ -49,10 +51,11 @@ export const mapPorts = Effect.fnUntraced(function* ({ endpoint, findUplink }: M
   const decide = Effect.gen(function* () {
     const event = yield* take
     const [next, actions] = step(options, state, event, yield* nowMillis)
-    const before = state.held
+    const before = state
     state = next
+    if (next.uplink !== before.uplink) yield* FiberHandle.run(hearing, hear)
     yield* Effect.forEach(actions, perform, { discard: true })
-    if (next.held !== before) yield* SubscriptionRef.set(mapped, externals(next.held))
+    if (next.held !== before.held) yield* SubscriptionRef.set(mapped, externals(next.held))
   })
 
   const perform = (action: Action): Effect.Effect<void> => {
@@ -71,9 +74,19 @@ export const mapPorts = Effect.fnUntraced(function* ({ endpoint, findUplink }: M
     }
   }
 
+  const answerIn = ({ from, bytes }: Datagram) => (from.host === state.uplink?.gateway.host ? decode(bytes) : undefined)
+  const hear = Effect.suspend(() =>
+    state.uplink === undefined
+      ? Effect.void
+      : hearAnnouncements(state.uplink.address, (datagram) => {
+          const answer = answerIn(datagram)
+          if (answer?._tag === "Address") Queue.offerUnsafe(mailbox, { _tag: "Answered", answer })
+        })
+  )
+
   /** The next answer of the router. Whatever else comes is dropped. */
   const answer: Effect.Effect<Answer> = endpoint.datagrams.receive.pipe(
-    Effect.map(({ from, bytes }) => (from.host === state.uplink?.gateway.host ? decode(bytes) : undefined)),
+    Effect.map(answerIn),
     Effect.repeat({ until: (answer): answer is Answer => answer !== undefined })
   )
   const read = Effect.flatMap(answer, (answer) => Queue.offer(mailbox, { _tag: "Answered", answer }))
