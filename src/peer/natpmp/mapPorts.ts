@@ -17,6 +17,8 @@ export type Mapped = Readonly<Partial<Record<Protocol, SocketAddress>>>
 export interface MapPortsOptions {
   readonly endpoint: Pick<Endpoint, "address" | "carriers" | "datagrams">
   readonly findUplink: FindUplink
+  /** The addresses of this host; when they change, the way out is looked for at once. */
+  readonly interfaces?: typeof localInterfaces
 }
 
 /** Events that wait; further ones push out the oldest, and the question is asked again. */
@@ -28,7 +30,11 @@ const LOOK_EVERY_MILLIS = 60_000
 const FAREWELL_MILLIS = 100
 
 /** Keeps our port mapped until the Scope ends, then ends the mappings. */
-export const mapPorts = Effect.fnUntraced(function* ({ endpoint, findUplink }: MapPortsOptions) {
+export const mapPorts = Effect.fnUntraced(function* ({
+  endpoint,
+  findUplink,
+  interfaces = localInterfaces
+}: MapPortsOptions) {
   const options: Options = {
     port: endpoint.address.port,
     protocols: (["udp", "tcp"] as const).filter((protocol) => endpoint.carriers.includes(CARRIERS[protocol])),
@@ -91,12 +97,12 @@ export const mapPorts = Effect.fnUntraced(function* ({ endpoint, findUplink }: M
   )
   const read = Effect.flatMap(answer, (answer) => Queue.offer(mailbox, { _tag: "Answered", answer }))
 
-  let interfaces = ""
+  let known = ""
   let lookAt = 0
   const look = Effect.gen(function* () {
-    const now = JSON.stringify(localInterfaces())
-    if (now === interfaces && (yield* nowMillis) < lookAt) return
-    interfaces = now
+    const now = JSON.stringify(interfaces())
+    if (now === known && (yield* nowMillis) < lookAt) return
+    known = now
     lookAt = (yield* nowMillis) + LOOK_EVERY_MILLIS
     const found = yield* findUplink
     const uplink = found !== undefined && leavesBy(endpoint.address, found) ? found : undefined
@@ -115,7 +121,7 @@ export const mapPorts = Effect.fnUntraced(function* ({ endpoint, findUplink }: M
     const ended = Effect.map(answer, (answer) => {
       if (answer._tag === "Refused") open.delete(answer.question)
       if (answer._tag === "Mapped" && answer.lifetimeSeconds === 0) open.delete(answer.protocol)
-    }).pipe(Effect.repeat({ until: () => open.size === 0 }), Effect.interruptible)
+    }).pipe(Effect.repeat({ until: () => open.size === 0 }))
     return Effect.forEach(requests, (request) => endpoint.datagrams.send(gateway, encode(request))).pipe(
       Effect.andThen(Effect.timeoutOption(ended, FAREWELL_MILLIS))
     )

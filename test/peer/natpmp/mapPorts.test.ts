@@ -56,8 +56,10 @@ const world = Effect.fnUntraced(function* (found: FindUplink = Effect.succeed(up
     looks++
     return found
   })
+  let addresses = ["192.168.1.23"]
+  const interfaces = () => addresses.map((address) => ({ address, cidr: null, internal: false }))
   const start = (bound: SocketAddress = endpoint.address) =>
-    mapPorts({ endpoint: { ...endpoint, address: bound }, findUplink }).pipe(
+    mapPorts({ endpoint: { ...endpoint, address: bound }, findUplink, interfaces }).pipe(
       Effect.provideService(Scope.Scope, scope),
       Effect.provide(Logger.layer([log]))
     )
@@ -71,7 +73,11 @@ const world = Effect.fnUntraced(function* (found: FindUplink = Effect.succeed(up
     behave: (change: Partial<Router> | "silent") => {
       router = change
     },
-    leave: Scope.close(scope, Exit.void)
+    readdress: (...now: ReadonlyArray<string>) => {
+      addresses = [...now]
+    },
+    /** As programs end: nothing interrupts it. */
+    leave: Effect.uninterruptible(Scope.close(scope, Exit.void))
   }
 })
 
@@ -149,6 +155,19 @@ describe("the port of a client", () => {
       yield* pass("60 seconds")
       assert.deepStrictEqual(asked, [...FIRST_ROUND, ...FIRST_ROUND])
       assert.deepStrictEqual(yield* SubscriptionRef.get(mapped), BOTH)
+    })
+  )
+
+  it.effect("follows the way out within ten seconds of a change of the addresses of this host", () =>
+    Effect.gen(function* () {
+      let found: typeof uplink | undefined = uplink
+      const { start, readdress } = yield* world(Effect.sync(() => found))
+      const mapped = yield* start()
+      yield* settled
+      found = undefined
+      readdress("10.0.0.5")
+      yield* pass("10 seconds")
+      assert.deepStrictEqual(yield* SubscriptionRef.get(mapped), {})
     })
   )
 
