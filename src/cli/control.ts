@@ -2,7 +2,9 @@ import { Effect, Layer } from "effect"
 import { Command } from "effect/cli"
 import type { ConfigSource } from "../config/ConfigTables.ts"
 import { controlConfig } from "../config/ControlConfig.ts"
+import { makeAccess } from "../directory/server/Access.ts"
 import { ControlServer } from "../directory/server/ControlServer.ts"
+import { unrestricted } from "../domain/TokenRule.ts"
 import * as Network from "../transport/Network.ts"
 import { controlIdentity } from "./controlIdentity.ts"
 import { controlFlags, controlSource } from "./flags.ts"
@@ -14,9 +16,12 @@ const prepare = Effect.fnUntraced(function* (sources: ReadonlyArray<ConfigSource
   const { clients, relays, transport, endpointExpiry, storeFolder } = yield* controlConfig(sources)
   const options = {
     ingresses: yield* ingresses("control.clients-ingress", clients.ingresses),
-    tokens: clients.tokens,
+    access: makeAccess(clients.tokens.map(unrestricted)),
     endpointExpiry,
-    relays: { tokens: relays.tokens, ingresses: yield* ingresses("control.relays-ingress", relays.ingresses) }
+    relays: {
+      access: makeAccess(relays.tokens.map(unrestricted)),
+      ingresses: yield* ingresses("control.relays-ingress", relays.ingresses)
+    }
   }
   if (clients.tokens.length === 0) {
     yield* Effect.logWarning("no tokens, so no client can connect: set control.clients-tokens or -file")

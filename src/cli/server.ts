@@ -2,6 +2,8 @@ import { Effect } from "effect"
 import { Command } from "effect/cli"
 import type { ConfigSource } from "../config/ConfigTables.ts"
 import { serverConfig } from "../config/ServerConfig.ts"
+import { makeAccess } from "../directory/server/Access.ts"
+import { unrestricted } from "../domain/TokenRule.ts"
 import { startCombined } from "../relay/server/Relay.ts"
 import * as Network from "../transport/Network.ts"
 import { controlIdentity } from "./controlIdentity.ts"
@@ -13,7 +15,11 @@ import { withAdvice } from "./withAdvice.ts"
 
 const prepare = Effect.fnUntraced(function* (sources: ReadonlyArray<ConfigSource>) {
   const { tokens, endpointExpiry, storeFolder, relayLimits: limits, ...config } = yield* serverConfig(sources)
-  const control = { ingresses: yield* ingresses("server.ingress", config.ingresses), tokens, endpointExpiry }
+  const control = {
+    ingresses: yield* ingresses("server.ingress", config.ingresses),
+    access: makeAccess(tokens.map(unrestricted)),
+    endpointExpiry
+  }
   const relay = {
     ingresses: yield* relayIngresses("server.relay-ingress", config.relayIngresses),
     limits,

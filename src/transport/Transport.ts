@@ -21,6 +21,11 @@ import type { Trust } from "./Trust.ts"
 export interface BindOptions {
   /** Where to listen and from where to dial; port 0 takes a free one, host `::` means both families. */
   readonly address: SocketAddress
+  /**
+   * Asked for the IP address (v4-mapped ones as IPv4) of each newcomer before anything else of it is read, TLS included;
+   * false refuses it.
+   */
+  readonly admits?: ((host: string) => boolean) | undefined
 }
 
 export interface DialTarget {

@@ -4,22 +4,21 @@ import { Duration, Effect, Exit, Logger, Redacted, Schedule, Scope, Subscription
 import { makeAuthority } from "../../src/certs/Authority.ts"
 import { certificateKey } from "../../src/certs/certificateKey.ts"
 import { issueClient } from "../../src/certs/issue.ts"
+import { makeAccess } from "../../src/directory/server/Access.ts"
 import { makeControlIdentity } from "../../src/directory/server/ControlIdentity.ts"
 import * as DirectoryServer from "../../src/directory/server/DirectoryServer.ts"
 import type { RegisteredRelay } from "../../src/directory/server/RelayRoster.ts"
 import type { EndpointName } from "../../src/domain/EndpointName.ts"
 import * as Messages from "../../src/protocol/ClientControl.ts"
 import { ErrorCode } from "../../src/protocol/ErrorCode.ts"
-import { MAX_MESSAGE_BYTES } from "../../src/protocol/Frame.ts"
 import { receive, send } from "../../src/protocol/MessageStream.ts"
 import { openAuthentication } from "../../src/protocol/RelayControl.ts"
 import * as Memory from "../../src/transport/memory/Memory.ts"
 import { Transport, type TransportStream } from "../../src/transport/Transport.ts"
 import { Trust } from "../../src/transport/Trust.ts"
+import { GOOD, OPTIONS, WEB } from "./World.ts"
 
 const HERE = { host: "127.0.0.1", port: 0 }
-const WEB = "web" as EndpointName
-const OPTIONS = { width: 4 as const, limit: MAX_MESSAGE_BYTES }
 
 const world = Effect.gen(function* () {
   const { bind } = yield* Transport
@@ -31,10 +30,8 @@ const world = Effect.gen(function* () {
   const directory = yield* DirectoryServer.makeDirectoryServer({
     identity: makeControlIdentity(),
     relays,
-    tokens: [Redacted.make("good")],
-    endpointExpiry: Duration.zero,
-    restrict: ({ endpoint }) =>
-      endpoint === "secret" ? { code: ErrorCode.EndpointNotAllowed, message: "not for you" } : undefined
+    access: makeAccess([GOOD]),
+    endpointExpiry: Duration.zero
   })
   yield* directory.serve(listener).pipe(Effect.provide(Logger.layer([])), Effect.forkScoped)
 

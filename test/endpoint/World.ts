@@ -3,6 +3,7 @@ import { once } from "node:events"
 import { type AddressInfo, connect, createServer, type Socket } from "node:net"
 import { Cause, Context, Data, Duration, Effect, Exit, Fiber, Layer, Logger, Redacted, References, Scope } from "effect"
 import { makeAuthority } from "../../src/certs/Authority.ts"
+import { makeAccess } from "../../src/directory/server/Access.ts"
 import { ControlServer } from "../../src/directory/server/ControlServer.ts"
 import { type Balancing, NO_BALANCING } from "../../src/domain/Balancing.ts"
 import type { Carrier, TransportChoice } from "../../src/domain/Carrier.ts"
@@ -10,6 +11,7 @@ import type { Encryption } from "../../src/domain/Encryption.ts"
 import type { EndpointName } from "../../src/domain/EndpointName.ts"
 import type { Route } from "../../src/domain/Route.ts"
 import type { SocketAddress } from "../../src/domain/SocketAddress.ts"
+import { unrestricted } from "../../src/domain/TokenRule.ts"
 import { Client, type ClientEndpoint } from "../../src/endpoint/Client.ts"
 import type { FindUplink } from "../../src/peer/natpmp/Uplink.ts"
 import { Alpn } from "../../src/protocol/Alpn.ts"
@@ -111,7 +113,7 @@ export const makeWorld = Effect.fnUntraced(function* (
     serverScope = yield* Scope.make()
     const control = {
       ingresses: [{ address: server, identity }],
-      tokens: [Redacted.make("token")],
+      access: makeAccess([unrestricted(Redacted.make("token"))]),
       endpointExpiry: Duration.seconds(30)
     }
     const anywhere = { host: "127.0.0.1", port: 0 }

@@ -5,11 +5,13 @@ import { makeAuthority } from "../../src/certs/Authority.ts"
 import type { Identity } from "../../src/certs/Identity.ts"
 import { issueClient } from "../../src/certs/issue.ts"
 import { Directory } from "../../src/directory/client/Directory.ts"
+import { makeAccess } from "../../src/directory/server/Access.ts"
 import { type ControlIdentity, makeControlIdentity } from "../../src/directory/server/ControlIdentity.ts"
 import { ControlServer } from "../../src/directory/server/ControlServer.ts"
 import type { EndpointName } from "../../src/domain/EndpointName.ts"
 import type { Role } from "../../src/domain/Role.ts"
 import type { SocketAddress } from "../../src/domain/SocketAddress.ts"
+import { unrestricted } from "../../src/domain/TokenRule.ts"
 import { Alpn, frameWidth } from "../../src/protocol/Alpn.ts"
 import type { RelayOffer } from "../../src/protocol/ClientControl.ts"
 import * as Hello from "../../src/protocol/ClientRelay.ts"
@@ -78,15 +80,17 @@ export const makeWorldWith = Effect.fnUntraced(function* (options: Memory.Memory
     return { scope, close: Scope.close(scope, Exit.void) }
   })
 
+  const relayAccess = makeAccess([unrestricted(Redacted.make("relay token"))])
+
   /** Starts the control server, at the same addresses each time. */
   const startControl = Effect.fnUntraced(function* (controlIdentity: ControlIdentity = makeControlIdentity()) {
     const { scope, close } = yield* ownScope
     const { clients, relays } = yield* ControlServer.start({
       identity: controlIdentity,
       ingresses: [{ address: at.clients, identity }],
-      tokens: [Redacted.make("good")],
+      access: makeAccess([unrestricted(Redacted.make("good"))]),
       endpointExpiry: Duration.seconds(30),
-      relays: { tokens: [Redacted.make("relay token")], ingresses: [{ address: at.relays, identity }] }
+      relays: { access: relayAccess, ingresses: [{ address: at.relays, identity }] }
     }).pipe(Effect.provideService(Scope.Scope, scope), Effect.provide([transport, silent]))
     at.clients = clients[0]!
     at.relays = relays[0]!
@@ -175,6 +179,7 @@ export const makeWorldWith = Effect.fnUntraced(function* (options: Memory.Memory
 
   return {
     at,
+    relayAccess,
     identity,
     client,
     network,

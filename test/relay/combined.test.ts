@@ -1,10 +1,13 @@
 /** A control server and a relay in one process, and clients of ours with links to it. */
 import { once } from "node:events"
 import { assert, describe, it } from "@effect/vitest"
-import { Duration, Effect, Logger, Redacted, Scope } from "effect"
+import { Duration, Effect, Layer, Logger, Redacted, Scope } from "effect"
+import { makeAccess } from "../../src/directory/server/Access.ts"
+import { unrestricted } from "../../src/domain/TokenRule.ts"
 import * as Connect from "../../src/protocol/Connect.ts"
 import { receive, send } from "../../src/protocol/MessageStream.ts"
 import { startCombined } from "../../src/relay/server/Relay.ts"
+import { type BindOptions, Transport } from "../../src/transport/Transport.ts"
 import { HERE, makeWorld } from "./World.ts"
 
 describe("a control server with a relay of its own", () => {
@@ -15,7 +18,7 @@ describe("a control server with a relay of its own", () => {
       const running = yield* startCombined({
         control: {
           ingresses: [{ address: HERE, identity: world.identity }],
-          tokens: [Redacted.make("good")],
+          access: makeAccess([unrestricted(Redacted.make("good"))]),
           endpointExpiry: Duration.seconds(30)
         },
         relay: { ingresses: [{ address: HERE, advertised: [HERE] }], limits: {}, buildVersion: "test" }
@@ -39,6 +42,32 @@ describe("a control server with a relay of its own", () => {
       yield* close
       yield* Effect.promise(() => cut)
       assert.deepInclude(yield* source.connection.closed, { _tag: "Closed", by: "peer" })
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("asks at each of its sockets who may come in there", () =>
+    Effect.gen(function* () {
+      const world = yield* makeWorld
+      const { bind } = yield* Effect.provide(Transport, world.transport)
+      const asked: Array<BindOptions["admits"]> = []
+      const transport = Layer.succeed(Transport, {
+        bind: (options) => {
+          asked.push(options.admits)
+          return bind(options)
+        }
+      })
+      const admits = [() => true, () => true]
+      const address = HERE
+      const { identity } = world
+      yield* startCombined({
+        control: {
+          ingresses: [{ address, identity, admits: admits[0] }],
+          access: makeAccess([]),
+          endpointExpiry: Duration.zero
+        },
+        relay: { ingresses: [{ address, advertised: [], admits: admits[1] }], limits: {}, buildVersion: "test" }
+      }).pipe(Effect.provide([transport, Logger.layer([])]))
+      assert.deepEqual(asked, admits)
     }).pipe(Effect.scoped)
   )
 })

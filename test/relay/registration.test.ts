@@ -8,6 +8,7 @@ import { makeAuthority } from "../../src/certs/Authority.ts"
 import { certificateKey } from "../../src/certs/certificateKey.ts"
 import { issueServer } from "../../src/certs/issue.ts"
 import { loadControlIdentity } from "../../src/directory/server/ControlIdentity.ts"
+import { unrestricted } from "../../src/domain/TokenRule.ts"
 import { Alpn } from "../../src/protocol/Alpn.ts"
 import { ErrorCode } from "../../src/protocol/ErrorCode.ts"
 import { encodeFrame } from "../../src/protocol/Frame.ts"
@@ -104,6 +105,22 @@ describe("a relay", () => {
       } as Messages.ClientAuthentication)
       yield* connection.close(0, "")
       yield* count(0)
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("whose token is taken away is told, and not offered any more; with a token of the new rules it is", () =>
+    Effect.gen(function* () {
+      const world = yield* makeWorld
+      yield* world.startControl()
+      const { count } = yield* watch(world)
+      const { connection } = yield* accepted(register(world))
+      yield* count(1)
+      yield* world.relayAccess.replace([unrestricted(Redacted.make("another"))])
+      assert.deepInclude(yield* connection.closed, { _tag: "Closed", by: "peer", code: 100 })
+      yield* count(0)
+      yield* refused(register(world), /token is not accepted/)
+      yield* accepted(register(world, { token: Redacted.make("another") }))
+      yield* count(1)
     }).pipe(Effect.scoped)
   )
 

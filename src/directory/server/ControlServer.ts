@@ -1,8 +1,9 @@
-import { Effect, FiberSet, Layer, type Redacted, type Scope } from "effect"
+import { Effect, FiberSet, Layer, type Scope } from "effect"
 import type { Identity } from "../../certs/Identity.ts"
 import * as SocketAddress from "../../domain/SocketAddress.ts"
-import { type Listener, Transport } from "../../transport/Transport.ts"
+import { type BindOptions, type Listener, Transport } from "../../transport/Transport.ts"
 import { Trust } from "../../transport/Trust.ts"
+import { type Access, makeAccess } from "./Access.ts"
 import { type ControlIdentity, makeControlIdentity } from "./ControlIdentity.ts"
 import * as DirectoryServer from "./DirectoryServer.ts"
 import * as RelayRoster from "./RelayRoster.ts"
@@ -10,6 +11,8 @@ import * as RelayRoster from "./RelayRoster.ts"
 export interface Ingress {
   readonly address: SocketAddress.SocketAddress
   readonly identity: Identity
+  /** From which IP addresses one may come in here; without it, from all. */
+  readonly admits?: BindOptions["admits"]
 }
 
 export interface ControlServerOptions extends Omit<DirectoryServer.DirectoryServerOptions, "identity" | "relays"> {
@@ -19,8 +22,7 @@ export interface ControlServerOptions extends Omit<DirectoryServer.DirectoryServ
   readonly ingresses: ReadonlyArray<Ingress>
   /** How relays come in. */
   readonly relays?: {
-    /** Each a token, or `sha256:` and the hash of one in hex. */
-    readonly tokens: ReadonlyArray<Redacted.Redacted<string>>
+    readonly access: Access
     readonly ingresses: ReadonlyArray<Ingress>
     /** A way in within this process. */
     readonly listener?: Listener
@@ -30,18 +32,18 @@ export interface ControlServerOptions extends Omit<DirectoryServer.DirectoryServ
 /** The control server as a role: fails when one of its addresses cannot be listened on. */
 const make = Effect.fnUntraced(function* (options: ControlServerOptions) {
   const transport = yield* Transport
-  const { identity = makeControlIdentity(), relays = { tokens: [], ingresses: [] } } = options
-  const roster = yield* RelayRoster.makeRelayRoster({ identity, tokens: relays.tokens })
+  const { identity = makeControlIdentity(), relays = { access: makeAccess([]), ingresses: [] } } = options
+  const roster = yield* RelayRoster.makeRelayRoster({ identity, access: relays.access })
   const directory = yield* DirectoryServer.makeDirectoryServer({ ...options, identity, relays: roster.relays })
   const serving = yield* FiberSet.make()
 
   const open = Effect.fnUntraced(function* (
-    { address, identity }: Ingress,
+    { address, identity, admits }: Ingress,
     role: Pick<RelayRoster.RelayRoster, "serve">,
     protocols: ReadonlyArray<string>,
     event: string
   ) {
-    const endpoint = yield* transport.bind({ address })
+    const endpoint = yield* transport.bind({ address, admits })
     const listener = yield* endpoint.listen({ protocols, identity, trust: Trust.anyone })
     yield* FiberSet.run(serving, Effect.scoped(role.serve(listener)))
     yield* Effect.logInfo(event).pipe(Effect.annotateLogs({ address: SocketAddress.format(endpoint.address) }))

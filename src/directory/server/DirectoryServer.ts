@@ -6,7 +6,7 @@
  * what a client withdraws, or leaves behind by closing its connection in good order, goes at once.
  */
 import { randomBytes } from "node:crypto"
-import { Clock, Duration, Effect, FiberSet, RcMap, type Redacted, type Scope, Stream, SubscriptionRef } from "effect"
+import { Clock, Duration, Effect, FiberSet, RcMap, type Scope, Stream, SubscriptionRef } from "effect"
 import { certificateKey } from "../../certs/certificateKey.ts"
 import * as base32hex from "../../domain/base32hex.ts"
 import type { EndpointName } from "../../domain/EndpointName.ts"
@@ -22,35 +22,30 @@ import { sealAuthentication } from "../../protocol/RelayControl.ts"
 import { crowdedOut, makeReception, turnAway } from "../../transport/Reception.ts"
 import { type Connection, type Listener, serve, type TransportStream } from "../../transport/Transport.ts"
 import type { TransportError } from "../../transport/TransportError.ts"
+import { type Access, type Guest, type Refusal, tokenOf, type Use } from "./Access.ts"
 import type { ControlIdentity } from "./ControlIdentity.ts"
 import { makeEndpointActor } from "./EndpointActor.ts"
 import { openReconnectToken, sealReconnectToken } from "./ReconnectToken.ts"
 import type { RegisteredRelay } from "./RelayRoster.ts"
-import { makeTokens } from "./Tokens.ts"
-
-export interface Refusal {
-  readonly code: number
-  readonly message: string
-}
 
 export interface DirectoryServerOptions {
   readonly identity: ControlIdentity
   /** The relays to offer. */
   readonly relays: SubscriptionRef.SubscriptionRef<ReadonlyArray<RegisteredRelay>>
-  /** Each a token, or `sha256:` and the hash of one in hex. */
-  readonly tokens: ReadonlyArray<Redacted.Redacted<string>>
+  /** Which clients may come, and for what. */
+  readonly access: Access
   /** How long the registrations of a lost client stay listed; zero withdraws them at once. */
   readonly endpointExpiry: Duration.Duration
-  /** Restrictions: why a client may not use an endpoint in a role, or undefined when it may. Default: everyone may. */
-  readonly restrict?: (access: { readonly endpoint: EndpointName; readonly role: Role }) => Refusal | undefined
 }
 
 /** ALPNs that the listener for `serve` has to offer. */
 export const PROTOCOLS = Alpn.control
 
 const HELLO_DEADLINE = Duration.seconds(5)
+
 interface Client {
   readonly id: string
+  readonly guest: Guest
   readonly metadata: string
   readonly connection: Connection
   readonly messages: MessageOptions
@@ -63,7 +58,6 @@ export interface DirectoryServer {
 
 export const makeDirectoryServer = Effect.fnUntraced(function* (options: DirectoryServerOptions) {
   const scope = yield* Effect.scope
-  const tokens = makeTokens(options.tokens)
   const reconnectKey = options.identity.clientKey
   const reception = makeReception()
   const actors = yield* RcMap.make({ lookup: (_: EndpointName) => makeEndpointActor })
@@ -80,10 +74,10 @@ export const makeDirectoryServer = Effect.fnUntraced(function* (options: Directo
       send(stream, Messages.authenticateResponse, response, messages).pipe(
         Effect.andThen(Effect.sync(() => stream.end().resume()))
       )
-    if (!tokens.accepts(request.token)) {
-      const message = "the token is not accepted; check client.token"
-      const told = answer({ _tag: "Refused", code: ErrorCode.AuthenticationFailed, message })
-      return yield* refuse(connection, message, told)
+    const guest = options.access.guest(request.token, () => connection.remoteAddress().host)
+    const refused = yield* guest.refusal()
+    if (refused !== undefined) {
+      return yield* refuse("client.refused", connection, guest, refused, answer({ _tag: "Refused", ...refused }))
     }
     const known = openReconnectToken(reconnectKey, request.reconnectToken)
     const id = known ?? base32hex.encode(randomBytes(32))
@@ -93,11 +87,12 @@ export const makeDirectoryServer = Effect.fnUntraced(function* (options: Directo
         client: id,
         address: SocketAddress.format(publicAddress),
         returned: known !== undefined,
+        ...tokenOf(guest),
         version: request.buildVersion,
         ...(request.metadata !== "" && { metadata: request.metadata })
       })
     )
-    return { id, metadata: request.metadata, connection, messages: { ...messages, limit: MAX_MESSAGE_BYTES } }
+    return { id, guest, metadata: request.metadata, connection, messages: { ...messages, limit: MAX_MESSAGE_BYTES } }
   }, Effect.scoped)
 
   /** Answers an announcement until either side ends it. */
@@ -183,9 +178,12 @@ export const makeDirectoryServer = Effect.fnUntraced(function* (options: Directo
       const message = "this control server does not know the request"
       return yield* sendRefusal(client, stream, { code: ErrorCode.RequestUnknown, message })
     }
-    const refused = options.restrict?.(request)
-    if (refused !== undefined) return yield* sendRefusal(client, stream, refused)
-    return yield* request._tag === "Announce" ? announce(client, stream, request) : offerRelays(client, stream, request)
+    const refused = yield* client.guest.refusal(request)
+    if (refused !== undefined) return yield* refuseUse(client, stream, request, refused)
+    const served =
+      request._tag === "Announce" ? announce(client, stream, request) : offerRelays(client, stream, request)
+    const revoked = yield* Effect.raceFirst(Effect.as(served, undefined), client.guest.revoked(request))
+    if (revoked !== undefined) yield* refuseUse(client, stream, request, revoked)
   })
 
   const serveClient = Effect.fnUntraced(function* (client: Client) {
@@ -209,7 +207,12 @@ export const makeDirectoryServer = Effect.fnUntraced(function* (options: Directo
     function* (connection: Connection) {
       const client = yield* hello(connection)
       if (client === undefined) return
-      yield* Effect.flip(serveClient(client))
+      // Whoever is expelled has nothing announced any more when he is closed, so that he is not taken for lost.
+      const expelled = yield* Effect.raceFirst(
+        Effect.as(Effect.flip(serveClient(client)), undefined),
+        client.guest.expelled
+      )
+      if (expelled !== undefined) yield* refuse("client.expelled", connection, client.guest, expelled)
       const ended = yield* connection.closed
       yield* Effect.logInfo("client.lost").pipe(Effect.annotateLogs({ client: client.id, reason: ended.message }))
     },
@@ -223,11 +226,25 @@ export const makeDirectoryServer = Effect.fnUntraced(function* (options: Directo
 const isFarewell = (ended: Effect.Success<Connection["closed"]>): boolean =>
   ended._tag === "Closed" && ended.by === "peer" && ended.application && ended.code === ErrorCode.Unknown
 
-const refuse = (connection: Connection, message: string, answer?: Effect.Effect<unknown, ProtocolError>) =>
-  Effect.as(
-    turnAway(connection, { event: "client.refused", code: ErrorCode.AuthenticationFailed, message }, answer),
-    undefined
+const refuse = (
+  event: string,
+  connection: Connection,
+  guest: Guest,
+  refusal: Refusal,
+  answer?: Effect.Effect<unknown, ProtocolError>
+) => turnAway(connection, { event, ...refusal }, answer).pipe(Effect.annotateLogs(tokenOf(guest)), Effect.as(undefined))
+
+const refuseUse = Effect.fnUntraced(function* (
+  client: Client,
+  stream: TransportStream,
+  { endpoint, role }: Use,
+  refused: Refusal
+) {
+  yield* Effect.logInfo("endpoint.refused").pipe(
+    Effect.annotateLogs({ endpoint, role, ...tokenOf(client.guest), reason: refused.message })
   )
+  yield* sendRefusal(client, stream, refused)
+})
 
 const sendRefusal = (client: Client, stream: TransportStream, { code, message }: Refusal) =>
   send(stream, Messages.response, { _tag: "Refused", code, message }, client.messages)

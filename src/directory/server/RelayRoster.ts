@@ -6,7 +6,7 @@
  * come back meanwhile. Of several registrations of one relay the latest is offered.
  */
 import { randomBytes, X509Certificate } from "node:crypto"
-import { Duration, Effect, type Redacted, type Scope, SubscriptionRef } from "effect"
+import { Duration, Effect, type Scope, SubscriptionRef } from "effect"
 import * as base32hex from "../../domain/base32hex.ts"
 import * as SocketAddress from "../../domain/SocketAddress.ts"
 import { Alpn, frameWidth } from "../../protocol/Alpn.ts"
@@ -20,9 +20,9 @@ import { type Connection, type Listener, serve } from "../../transport/Transport
 import type { TransportError } from "../../transport/TransportError.ts"
 import { dnsNames } from "../../transport/Trust.ts"
 import { unresponsive } from "../unresponsive.ts"
+import { type Access, type Guest, type Refusal, tokenOf } from "./Access.ts"
 import type { ControlIdentity } from "./ControlIdentity.ts"
 import { openReconnectToken, sealReconnectToken } from "./ReconnectToken.ts"
-import { makeTokens } from "./Tokens.ts"
 
 /** A relay that is there, with the key that we share with it. */
 export interface RegisteredRelay {
@@ -43,14 +43,13 @@ export interface RelayRoster {
 
 export interface RelayRosterOptions {
   readonly identity: ControlIdentity
-  /** Each a token, or `sha256:` and the hash of one in hex. */
-  readonly tokens: ReadonlyArray<Redacted.Redacted<string>>
+  /** Which relays may come. */
+  readonly access: Access
 }
 
 const HELLO_DEADLINE = Duration.seconds(5)
 
-export const makeRelayRoster = Effect.fnUntraced(function* ({ identity, tokens }: RelayRosterOptions) {
-  const accepted = makeTokens(tokens)
+export const makeRelayRoster = Effect.fnUntraced(function* ({ identity, access }: RelayRosterOptions) {
   const reception = makeReception()
   const relays = yield* SubscriptionRef.make<ReadonlyArray<RegisteredRelay>>([])
   let registered: ReadonlyArray<RegisteredRelay> = []
@@ -62,6 +61,9 @@ export const makeRelayRoster = Effect.fnUntraced(function* ({ identity, tokens }
 
   const refuse = (connection: Connection, code: ErrorCode, message: string, answer: Effect.Effect<unknown, unknown>) =>
     Effect.as(turnAway(connection, { event: "relay.refused", code, message }, answer), undefined)
+
+  const expel = (connection: Connection, guest: Guest, refusal: Refusal) =>
+    Effect.annotateLogs(turnAway(connection, { event: "relay.expelled", ...refusal }), tokenOf(guest))
 
   const hello = Effect.fnUntraced(function* (connection: Connection) {
     if (!(yield* reception.admit(connection)))
@@ -77,7 +79,9 @@ export const makeRelayRoster = Effect.fnUntraced(function* ({ identity, tokens }
     const received = yield* Effect.result(receiveWithin(stream, Messages.authenticateRequest, messages, HELLO_DEADLINE))
     if (received._tag === "Failure") return yield* refused(received.failure.message)
     const request = received.success
-    if (!accepted.accepts(request.token)) return yield* refused("the token is not accepted; check relay.token")
+    const guest = access.guest(request.token, () => connection.remoteAddress().host)
+    const refusal = yield* guest.refusal()
+    if (refusal !== undefined) return yield* Effect.annotateLogs(refused(refusal.message), tokenOf(guest))
     if (dnsNames(new X509Certificate(request.serverCertificate)).length === 0) {
       const message = "the certificate of the relay has no DNS name, so clients could not ask for it"
       return yield* refused(message, ErrorCode.RelayInvalidCertificate)
@@ -95,23 +99,27 @@ export const makeRelayRoster = Effect.fnUntraced(function* ({ identity, tokens }
         address: SocketAddress.format(connection.remoteAddress()),
         advertised: addresses.map(SocketAddress.format).join(", "),
         version: buildVersion,
+        ...tokenOf(guest),
         ...(metadata !== "" && { metadata })
       })
     )
-    return { id, addresses, serverCertificate, metadata, sharedKey, carriers } satisfies RegisteredRelay
+    const relay: RegisteredRelay = { id, addresses, serverCertificate, metadata, sharedKey, carriers }
+    return { relay, guest }
   }, Effect.scoped)
 
   const handle = Effect.fnUntraced(
     function* (connection: Connection) {
-      const relay = yield* hello(connection)
-      if (relay === undefined) return
+      const entered = yield* hello(connection)
+      if (entered === undefined) return
+      const { relay, guest } = entered
       yield* Effect.acquireRelease(publish([...registered, relay]), () =>
         Effect.suspend(() => publish(registered.filter((other) => other !== relay)))
       )
-      const reason = yield* Effect.raceFirst(
+      const reason = yield* Effect.raceAllFirst([
         Effect.map(connection.closed, ({ message }) => message),
-        unresponsive(connection)
-      )
+        unresponsive(connection),
+        Effect.flatMap(guest.expelled, (refusal) => Effect.as(expel(connection, guest, refusal), refusal.message))
+      ])
       yield* Effect.logInfo("relay.lost").pipe(Effect.annotateLogs({ relay: relay.id, reason }))
     },
     Effect.scoped,

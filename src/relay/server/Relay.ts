@@ -5,10 +5,12 @@ import { issueServer } from "../../certs/issue.ts"
 import { realmName } from "../../certs/realmName.ts"
 import { dialByName } from "../../directory/client/sessions.ts"
 import type { DirectoryError } from "../../directory/DirectoryError.ts"
+import { makeAccess } from "../../directory/server/Access.ts"
 import { ControlServer, type ControlServerOptions } from "../../directory/server/ControlServer.ts"
 import * as base32hex from "../../domain/base32hex.ts"
 import type { ProxyFor } from "../../domain/Proxy.ts"
 import * as SocketAddress from "../../domain/SocketAddress.ts"
+import { unrestricted } from "../../domain/TokenRule.ts"
 import type { HostPort } from "../../internal/tcp.ts"
 import { Alpn } from "../../protocol/Alpn.ts"
 import * as Memory from "../../transport/memory/Memory.ts"
@@ -75,7 +77,7 @@ export const startCombined = Effect.fnUntraced(function* (
   const listener = yield* controlEnd.listen({ protocols: Alpn.registration, identity, trust: Trust.anyone })
   const { clients } = yield* ControlServer.start({
     ...options.control,
-    relays: { tokens: [token], ingresses: [], listener }
+    relays: { access: makeAccess([unrestricted(token)]), ingresses: [], listener }
   })
   const { addresses, run } = yield* startRelay({
     ...options.relay,

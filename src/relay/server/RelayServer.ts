@@ -31,7 +31,14 @@ import {
 import type { ClientAuthentication } from "../../protocol/RelayControl.ts"
 import { crowdedOut, makeReception, turnAway } from "../../transport/Reception.ts"
 import { signOfLife } from "../../transport/signOfLife.ts"
-import { type Connection, type Endpoint, serve, Transport, type TransportStream } from "../../transport/Transport.ts"
+import {
+  type BindOptions,
+  type Connection,
+  type Endpoint,
+  serve,
+  Transport,
+  type TransportStream
+} from "../../transport/Transport.ts"
 import { Trust } from "../../transport/Trust.ts"
 import { makeRegistration, type RegistrationOptions } from "./Registration.ts"
 import * as Switchboard from "./Switchboard.ts"
@@ -41,6 +48,8 @@ export interface RelayIngress {
   readonly address: SocketAddress.SocketAddress
   /** Where clients are told to find it; port 0 stands for the one that is bound. */
   readonly advertised: ReadonlyArray<SocketAddress.SocketAddress>
+  /** From which IP addresses one may come in here; without it, from all. */
+  readonly admits?: BindOptions["admits"]
 }
 
 /** What one client may take up. Undefined: no limit. */
@@ -111,7 +120,9 @@ export const startRelay = Effect.fnUntraced(function* (options: RelayServerOptio
   let board: Switchboard.Switchboard<Link> = new Map()
   let nextKey = 0
 
-  const endpoints = yield* Effect.forEach(options.ingresses, ({ address }) => transport.bind({ address }))
+  const endpoints = yield* Effect.forEach(options.ingresses, ({ address, admits }) =>
+    transport.bind({ address, admits })
+  )
   const addresses = options.ingresses.flatMap(({ advertised }, at) =>
     advertised.map(({ host, port }) => ({ host, port: port === 0 ? endpoints[at]!.address.port : port }))
   )
