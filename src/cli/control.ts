@@ -2,9 +2,8 @@ import { Effect, Layer } from "effect"
 import { Command } from "effect/cli"
 import type { ConfigSource } from "../config/ConfigTables.ts"
 import { controlConfig } from "../config/ControlConfig.ts"
-import { makeAccess } from "../directory/server/Access.ts"
+import { logExpired, makeAccess } from "../directory/server/Access.ts"
 import { ControlServer } from "../directory/server/ControlServer.ts"
-import { unrestricted } from "../domain/TokenRule.ts"
 import * as Network from "../transport/Network.ts"
 import { controlIdentity } from "./controlIdentity.ts"
 import { controlFlags, controlSource } from "./flags.ts"
@@ -16,10 +15,10 @@ const prepare = Effect.fnUntraced(function* (sources: ReadonlyArray<ConfigSource
   const { clients, relays, transport, endpointExpiry, storeFolder } = yield* controlConfig(sources)
   const options = {
     ingresses: yield* ingresses("control.clients-ingress", clients.ingresses),
-    access: makeAccess(clients.tokens.map(unrestricted)),
+    access: makeAccess(clients.tokens),
     endpointExpiry,
     relays: {
-      access: makeAccess(relays.tokens.map(unrestricted)),
+      access: makeAccess(relays.tokens),
       ingresses: yield* ingresses("control.relays-ingress", relays.ingresses)
     }
   }
@@ -29,6 +28,7 @@ const prepare = Effect.fnUntraced(function* (sources: ReadonlyArray<ConfigSource
   if (relays.tokens.length === 0) {
     yield* Effect.logWarning("no tokens, so no relay can connect: set control.relays-tokens or -file")
   }
+  yield* logExpired([...clients.tokens, ...relays.tokens])
   return controlIdentity("control", storeFolder).pipe(
     Effect.flatMap((identity) => Layer.launch(ControlServer.layer({ ...options, identity }))),
     Effect.provide(Network.layer({ transport })),

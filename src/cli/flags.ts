@@ -106,8 +106,19 @@ const storeFlag = text(
   "Where to keep what must survive a restart (default: CONNET_STATE_DIR, then STATE_DIRECTORY)"
 )
 
-const TOKENS_FILE = "A file with one token, or sha256: and its hash, on each line"
+const TOKENS_FILE = "A file with one token, or sha256: and its hash, on each line, and what may be done with it"
 const HOSTPORT = "Where clients are told to find the relay; repeat it for more (default: localhost)"
+
+/** The two flags of an ingress about addresses; `prefix` is empty, or ends in a hyphen. */
+const cidrFlags = <const Prefix extends "" | "clients-" | "relays-" | "relay-">(prefix: Prefix, who: string) =>
+  ({
+    [`${prefix}allow-cidr`]: texts(
+      `${prefix}allow-cidr`,
+      "cidr",
+      `From where only ${who} may come; repeat it for more`
+    ),
+    [`${prefix}deny-cidr`]: texts(`${prefix}deny-cidr`, "cidr", `From where ${who} may not come; repeat it for more`)
+  }) as Record<`${Prefix}allow-cidr` | `${Prefix}deny-cidr`, Flag.Flag<ReadonlyArray<string>>>
 
 export const serverFlags = {
   tokens: texts("tokens", "text", "A token that clients may show; repeat it for more"),
@@ -115,9 +126,11 @@ export const serverFlags = {
   addr: text("addr", "host:port", "Where clients connect to (default: :19190)"),
   "cert-file": text("cert-file", "file", "PEM certificate of the server"),
   "key-file": text("key-file", "file", "PEM private key of the certificate"),
+  ...cidrFlags("", "clients"),
   ...expiryFlags,
   "relay-addr": text("relay-addr", "host:port", "Where clients reach the relay (default: :19191)"),
   "relay-hostport": texts("relay-hostport", "host:port", HOSTPORT),
+  ...cidrFlags("relay-", "clients of the relay"),
   transport: text("transport", "carrier", TRANSPORT),
   "store-dir": storeFlag
 }
@@ -130,12 +143,14 @@ export const controlFlags = {
   "clients-addr": text("clients-addr", "host:port", "Where clients connect to (default: :19190)"),
   "clients-cert-file": text("clients-cert-file", "file", "PEM certificate for clients (default: --cert-file)"),
   "clients-key-file": text("clients-key-file", "file", "PEM private key for clients (default: --key-file)"),
+  ...cidrFlags("clients-", "clients"),
   ...expiryFlags,
   "relays-tokens": texts("relays-tokens", "text", "A token that relays may show; repeat it for more"),
   "relays-tokens-file": text("relays-tokens-file", "file", TOKENS_FILE),
   "relays-addr": text("relays-addr", "host:port", "Where relays connect to (default: :19189)"),
   "relays-cert-file": text("relays-cert-file", "file", "PEM certificate for relays (default: --cert-file)"),
   "relays-key-file": text("relays-key-file", "file", "PEM private key for relays (default: --key-file)"),
+  ...cidrFlags("relays-", "relays"),
   transport: text("transport", "carrier", TRANSPORT),
   "store-dir": storeFlag
 }
@@ -146,6 +161,7 @@ export const relayFlags = {
   metadata: text("metadata", "text", "Free text that the control server sees"),
   addr: text("addr", "host:port", "Where clients reach the relay (default: :19191)"),
   hostport: texts("hostport", "host:port", HOSTPORT),
+  ...cidrFlags("", "clients"),
   "control-addr": text("control-addr", "host:port", "The control server (default: localhost:19189)"),
   "control-cas-file": text(
     "control-cas-file",
@@ -203,13 +219,22 @@ export const serverSource = (flags: Values<typeof serverFlags>): ConfigSource =>
     "key-file": key,
     "relay-addr": relayAddr,
     "relay-hostport": relayHostports,
+    "allow-cidr": allow,
+    "deny-cidr": deny,
+    "relay-allow-cidr": relayAllow,
+    "relay-deny-cidr": relayDeny,
     ...rest
   } = flags
   return commandLine({
     server: given({
       ...rest,
-      ingress: ingress({ addr, "cert-file": certificate, "key-file": key }),
-      "relay-ingress": ingress({ addr: relayAddr, hostports: relayHostports })
+      ingress: ingress({ addr, "cert-file": certificate, "key-file": key, "allow-cidrs": allow, "deny-cidrs": deny }),
+      "relay-ingress": ingress({
+        addr: relayAddr,
+        hostports: relayHostports,
+        "allow-cidrs": relayAllow,
+        "deny-cidrs": relayDeny
+      })
     })
   })
 }
@@ -228,6 +253,10 @@ export const controlSource = (flags: Values<typeof controlFlags>): ConfigSource 
     "relays-addr": relaysAddr,
     "relays-cert-file": relaysCertificate,
     "relays-key-file": relaysKey,
+    "clients-allow-cidr": clientsAllow,
+    "clients-deny-cidr": clientsDeny,
+    "relays-allow-cidr": relaysAllow,
+    "relays-deny-cidr": relaysDeny,
     ...rest
   } = flags
   return commandLine({
@@ -236,12 +265,16 @@ export const controlSource = (flags: Values<typeof controlFlags>): ConfigSource 
       "clients-ingress": ingress({
         addr: clientsAddr,
         "cert-file": Option.orElse(clientsCertificate, () => certificate),
-        "key-file": Option.orElse(clientsKey, () => key)
+        "key-file": Option.orElse(clientsKey, () => key),
+        "allow-cidrs": clientsAllow,
+        "deny-cidrs": clientsDeny
       }),
       "relays-ingress": ingress({
         addr: relaysAddr,
         "cert-file": Option.orElse(relaysCertificate, () => certificate),
-        "key-file": Option.orElse(relaysKey, () => key)
+        "key-file": Option.orElse(relaysKey, () => key),
+        "allow-cidrs": relaysAllow,
+        "deny-cidrs": relaysDeny
       })
     })
   })
@@ -249,8 +282,9 @@ export const controlSource = (flags: Values<typeof controlFlags>): ConfigSource 
 
 /** The settings that flags of a relay stand for. Any flag about an ingress makes one. */
 export const relaySource = (flags: Values<typeof relayFlags>): ConfigSource => {
-  const { addr, hostport: hostports, ...rest } = flags
-  return commandLine({ relay: given({ ...rest, ingress: ingress({ addr, hostports }) }) })
+  const { addr, hostport: hostports, "allow-cidr": allow, "deny-cidr": deny, ...rest } = flags
+  const table = ingress({ addr, hostports, "allow-cidrs": allow, "deny-cidrs": deny })
+  return commandLine({ relay: given({ ...rest, ingress: table }) })
 }
 
 /** Settings that were given on the command line, wherever a message has to say so. */

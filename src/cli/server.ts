@@ -2,8 +2,7 @@ import { Effect } from "effect"
 import { Command } from "effect/cli"
 import type { ConfigSource } from "../config/ConfigTables.ts"
 import { serverConfig } from "../config/ServerConfig.ts"
-import { makeAccess } from "../directory/server/Access.ts"
-import { unrestricted } from "../domain/TokenRule.ts"
+import { logExpired, makeAccess } from "../directory/server/Access.ts"
 import { startCombined } from "../relay/server/Relay.ts"
 import * as Network from "../transport/Network.ts"
 import { controlIdentity } from "./controlIdentity.ts"
@@ -17,7 +16,7 @@ const prepare = Effect.fnUntraced(function* (sources: ReadonlyArray<ConfigSource
   const { tokens, endpointExpiry, storeFolder, relayLimits: limits, ...config } = yield* serverConfig(sources)
   const control = {
     ingresses: yield* ingresses("server.ingress", config.ingresses),
-    access: makeAccess(tokens.map(unrestricted)),
+    access: makeAccess(tokens),
     endpointExpiry
   }
   const relay = {
@@ -28,6 +27,7 @@ const prepare = Effect.fnUntraced(function* (sources: ReadonlyArray<ConfigSource
   if (tokens.length === 0) {
     yield* Effect.logWarning("no tokens, so no client can connect: set server.tokens or server.tokens-file")
   }
+  yield* logExpired(tokens)
   return controlIdentity("server", storeFolder).pipe(
     Effect.flatMap((identity) => startCombined({ control: { ...control, identity }, relay })),
     Effect.flatMap(({ run }) => run),

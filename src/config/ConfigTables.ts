@@ -90,11 +90,20 @@ export const ClientTable = Schema.Struct({
   sources: Schema.optionalKey(Schema.Record(Schema.String, SourceTable))
 })
 
+/** From where one may come. */
+const addressFields = { "allow-cidrs": texts, "deny-cidrs": texts }
+
 /** `[[server.ingress]]`, `[[control.clients-ingress]]` and `[[control.relays-ingress]]`. */
-export const IngressTable = Schema.Struct({ addr: text, "cert-file": text, "key-file": text })
+export const IngressTable = Schema.Struct({ addr: text, "cert-file": text, "key-file": text, ...addressFields })
 
 /** `[[server.relay-ingress]]` and `[[relay.ingress]]`. */
-export const RelayIngressTable = Schema.Struct({ addr: text, hostports: texts })
+export const RelayIngressTable = Schema.Struct({ addr: text, hostports: texts, ...addressFields })
+
+/** `[[server.token-restriction]]` and `[[control.clients-token-restriction]]`. */
+export const RestrictionTable = Schema.Struct({ ...addressFields, "name-matches": text, "role-matches": text })
+
+/** `[[control.relays-token-restriction]]` */
+export const RelayRestrictionTable = Schema.Struct(addressFields)
 
 /** `[server.relay-limits]` and `[relay.limits]`, which upstream does not have. */
 export const LimitsTable = Schema.Struct({
@@ -106,10 +115,12 @@ export const LimitsTable = Schema.Struct({
 const ingresses = Schema.optionalKey(Schema.Array(IngressTable))
 const relayIngresses = Schema.optionalKey(Schema.Array(RelayIngressTable))
 const limits = Schema.optionalKey(LimitsTable)
+const restrictions = Schema.optionalKey(Schema.Array(RestrictionTable))
 
 export const ServerTable = Schema.Struct({
   tokens: texts,
   "tokens-file": text,
+  "token-restriction": restrictions,
   ingress: ingresses,
   "endpoint-expiry-disable": flag,
   "endpoint-expiry-timeout": duration,
@@ -122,9 +133,11 @@ export const ServerTable = Schema.Struct({
 export const ControlTable = Schema.Struct({
   "clients-tokens": texts,
   "clients-tokens-file": text,
+  "clients-token-restriction": restrictions,
   "clients-ingress": ingresses,
   "relays-tokens": texts,
   "relays-tokens-file": text,
+  "relays-token-restriction": Schema.optionalKey(Schema.Array(RelayRestrictionTable)),
   "relays-ingress": ingresses,
   "endpoint-expiry-disable": flag,
   "endpoint-expiry-timeout": duration,
@@ -161,6 +174,7 @@ export type SourceTable = typeof SourceTable.Type
 export type ClientTable = typeof ClientTable.Type
 export type IngressTable = typeof IngressTable.Type
 export type RelayIngressTable = typeof RelayIngressTable.Type
+export type RestrictionTable = typeof RestrictionTable.Type
 export type LimitsTable = typeof LimitsTable.Type
 export type ServerTable = typeof ServerTable.Type
 export type ControlTable = typeof ControlTable.Type
@@ -184,13 +198,5 @@ export interface ConfigSource {
  */
 export const PLANNED_KEYS: ReadonlySet<string> = new Set([
   ...["direct-stateless-reset-key", "direct-stateless-reset-key-file"].map((key) => `client.${key}`),
-  ...["client", "server", "control", "relay"].map((role) => `${role}.status-addr`),
-  ...["server.token", "control.clients-token", "control.relays-token"].map((key) => `${key}-restriction`),
-  ...[
-    "server.ingress",
-    "server.relay-ingress",
-    "control.clients-ingress",
-    "control.relays-ingress",
-    "relay.ingress"
-  ].flatMap((table) => ["allow-cidrs", "deny-cidrs"].map((key) => `${table}.${key}`))
+  ...["client", "server", "control", "relay"].map((role) => `${role}.status-addr`)
 ])

@@ -1,22 +1,23 @@
 /**
  * The settings of a control server without relay, checked: `[control]` of the files and its flags.
  */
-import { type Duration, Effect, type Redacted } from "effect"
+import { type Duration, Effect } from "effect"
 import type { TransportChoice } from "../domain/Carrier.ts"
+import type { TokenRule } from "../domain/TokenRule.ts"
 import type { ConfigSource } from "./ConfigTables.ts"
 import { effective } from "./effective.ts"
 import { endpointExpiry } from "./endpointExpiry.ts"
 import { checkIngresses, type IngressConfig } from "./Ingress.ts"
 import { placeIn } from "./Place.ts"
 import { storeFolder } from "./storeFolder.ts"
-import { serverTokens } from "./Tokens.ts"
+import { tokenRules } from "./TokenRules.ts"
 import { together } from "./together.ts"
 import { roleTransport } from "./transportSetting.ts"
 
 /** What lets in one kind of peers. */
 export interface EntranceConfig {
-  /** Each a token, or the hash of one behind `sha256:`. Empty: nobody can connect. */
-  readonly tokens: ReadonlyArray<Redacted.Redacted<string>>
+  /** Their tokens, with what may be done with each. Empty: nobody can connect. */
+  readonly tokens: ReadonlyArray<TokenRule>
   /** Where they connect to; at least one. */
   readonly ingresses: readonly [IngressConfig, ...Array<IngressConfig>]
 }
@@ -39,13 +40,15 @@ export interface ControlConfig {
 export const controlConfig = Effect.fnUntraced(function* (sources: ReadonlyArray<ConfigSource>) {
   const table = effective(sources).control
   const place = placeIn(sources, "control")
-  const tokens = (side: "clients" | "relays") =>
+  const tokens = (of: "clients" | "relays") =>
     Effect.result(
-      serverTokens({
-        key: place(`${side}-tokens`).key,
-        file: table[`${side}-tokens-file`] ?? "",
-        literals: table[`${side}-tokens`] ?? [],
-        origin: place(`${side}-tokens`).origin([])
+      tokenRules({
+        of,
+        place: place(`${of}-tokens`),
+        file: table[`${of}-tokens-file`] ?? "",
+        literals: table[`${of}-tokens`] ?? [],
+        restrictionPlace: place(`${of}-token-restriction`),
+        restrictions: table[`${of}-token-restriction`] ?? []
       })
     )
   const checked = yield* together({

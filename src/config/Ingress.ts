@@ -7,17 +7,21 @@
  */
 import { isIP } from "node:net"
 import { Result } from "effect"
+import type { AddressRules } from "../domain/AddressRules.ts"
 import { ValueInvalid, ValueMissing } from "./ConfigError.ts"
 import type { IngressTable, RelayIngressTable } from "./ConfigTables.ts"
 import { type HostPort, parseHostport, parseListenAddress } from "./HostPort.ts"
 import type { Place } from "./Place.ts"
-import { all, type Checked, problemsOf } from "./together.ts"
+import { checkAddresses, type WrittenAddresses } from "./Restriction.ts"
+import { all, type Checked, checkedTogether } from "./together.ts"
 
 export interface IngressConfig {
   /** Where to listen. */
   readonly address: HostPort
   readonly certificateFile: string
   readonly keyFile: string
+  /** From where one may come. */
+  readonly addresses: AddressRules
 }
 
 export interface RelayIngressConfig {
@@ -25,6 +29,8 @@ export interface RelayIngressConfig {
   readonly address: HostPort
   /** Where clients are told to find it; at least one, each with a host and a port. */
   readonly advertised: ReadonlyArray<HostPort>
+  /** From where one may come. */
+  readonly addresses: AddressRules
 }
 
 /** The ingresses of control, at least one. */
@@ -53,15 +59,12 @@ const checkIngress = (
       ? Result.succeed(tables[index]![name])
       : Result.fail(missing(place, index, name, detail))
   }
-  const parts = [file("cert-file"), file("key-file"), checkAddress(tables, index, place, defaultAddress)] as const
-  const [certificateFile, keyFile, address] = parts
-  return Result.isSuccess(certificateFile) && Result.isSuccess(keyFile) && Result.isSuccess(address)
-    ? Result.succeed({
-        address: address.success,
-        certificateFile: certificateFile.success,
-        keyFile: keyFile.success
-      })
-    : Result.fail(problemsOf(parts))
+  return checkedTogether({
+    certificateFile: file("cert-file"),
+    keyFile: file("key-file"),
+    address: checkAddress(tables, index, place, defaultAddress),
+    addresses: checkRules(tables, index, place)
+  })
 }
 
 /** The ingresses of a relay; without any, it listens on the default, for clients on this machine. */
@@ -84,9 +87,12 @@ const checkRelayIngress = (
       Result.mapError(parseHostport(text), (detail) => invalid(place, index, "hostports", detail))
     )
   )
-  return Result.isSuccess(address) && Result.isSuccess(hostports)
-    ? Result.succeed({ address: address.success, advertised: advertise(address.success, hostports.success) })
-    : Result.fail(problemsOf([address, hostports]))
+  const checked = checkedTogether({ address, hostports, addresses: checkRules(tables, index, place) })
+  return Result.map(checked, ({ address, hostports, addresses }) => ({
+    address,
+    advertised: advertise(address, hostports),
+    addresses
+  }))
 }
 
 /**
@@ -114,6 +120,9 @@ const checkAddress = (
   }
   return Result.mapError(parseListenAddress(addr || defaultAddress), (detail) => invalid(place, index, "addr", detail))
 }
+
+const checkRules = (tables: ReadonlyArray<WrittenAddresses>, index: number, place: Place): Checked<AddressRules> =>
+  checkAddresses(tables[index]!, (name, detail) => invalid(place, index, name, detail))
 
 const missing = ({ key }: Place, index: number, name: string, detail: string) =>
   new ValueMissing({ key: `${key}[${index}].${name}`, detail })

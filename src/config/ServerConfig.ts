@@ -1,8 +1,9 @@
 /**
  * The settings of a server, checked: `[server]` of the files and the server's flags.
  */
-import { type Duration, Effect, type Redacted } from "effect"
+import { type Duration, Effect } from "effect"
 import type { TransportChoice } from "../domain/Carrier.ts"
+import type { TokenRule } from "../domain/TokenRule.ts"
 import type { ConfigSource } from "./ConfigTables.ts"
 import { effective } from "./effective.ts"
 import { endpointExpiry } from "./endpointExpiry.ts"
@@ -10,13 +11,13 @@ import { checkIngresses, checkRelayIngresses, type IngressConfig, type RelayIngr
 import { placeIn } from "./Place.ts"
 import { type RelayLimits, relayLimits } from "./RelayLimits.ts"
 import { storeFolder } from "./storeFolder.ts"
-import { serverTokens } from "./Tokens.ts"
+import { tokenRules } from "./TokenRules.ts"
 import { together } from "./together.ts"
 import { roleTransport } from "./transportSetting.ts"
 
 export interface ServerConfig {
-  /** Each a token, or the hash of one behind `sha256:`. Empty: no client can connect. */
-  readonly tokens: ReadonlyArray<Redacted.Redacted<string>>
+  /** The tokens of clients, with what may be done with each. Empty: no client can connect. */
+  readonly tokens: ReadonlyArray<TokenRule>
   /** Where clients connect to; at least one. */
   readonly ingresses: readonly [IngressConfig, ...Array<IngressConfig>]
   /** How long the endpoints of a lost client stay announced; zero: they are withdrawn at once. */
@@ -39,11 +40,13 @@ export const serverConfig = Effect.fnUntraced(function* (sources: ReadonlyArray<
     ingresses: checkIngresses(table.ingress, place("ingress"), ":19190"),
     relayIngresses: checkRelayIngresses(table["relay-ingress"], place("relay-ingress")),
     tokens: yield* Effect.result(
-      serverTokens({
-        key: place("tokens").key,
+      tokenRules({
+        of: "clients",
+        place: place("tokens"),
         file: table["tokens-file"] ?? "",
         literals: table.tokens ?? [],
-        origin: place("tokens").origin([])
+        restrictionPlace: place("token-restriction"),
+        restrictions: table["token-restriction"] ?? []
       })
     )
   })

@@ -59,6 +59,7 @@ const foldEndpoints = <Table extends object>(a: Tables<Table>, b: Tables<Table>)
 const foldServer = (a: ServerTable, b: ServerTable): ServerTable => ({
   ...overlay(replaced(a, b, ["tokens", "tokens-file"]), b),
   ...both(a, b, "ingress", foldArray),
+  ...both(a, b, "token-restriction", foldArray),
   ...both(a, b, "relay-ingress", foldArray),
   ...both(a, b, "relay-limits", overlay)
 })
@@ -68,7 +69,9 @@ const foldControl = (a: ControlTable, b: ControlTable): ControlTable => {
   return {
     ...overlay(replaced(clientsReplaced, b, ["relays-tokens", "relays-tokens-file"]), b),
     ...both(a, b, "clients-ingress", foldArray),
-    ...both(a, b, "relays-ingress", foldArray)
+    ...both(a, b, "clients-token-restriction", foldArray),
+    ...both(a, b, "relays-ingress", foldArray),
+    ...both(a, b, "relays-token-restriction", foldArray)
   }
 }
 

@@ -9,11 +9,20 @@ type Values<Parts> = { readonly [K in keyof Parts]: Parts[K] extends Result.Resu
 /** All parts, or every problem of all of them. */
 export const together = <const Parts extends Readonly<Record<string, Checked<unknown>>>>(
   parts: Parts
-): Effect.Effect<Values<Parts>, ConfigError> => {
-  const [first, ...rest] = problemsOf(Object.values(parts))
-  return first === undefined
-    ? Effect.succeed(Object.fromEntries(Object.keys(parts).map((key) => [key, valueOf(parts[key]!)])) as Values<Parts>)
-    : Effect.fail(new ConfigError({ reasons: [first, ...rest] }))
+): Effect.Effect<Values<Parts>, ConfigError> =>
+  Effect.mapError(
+    Effect.fromResult(checkedTogether(parts)),
+    ([first, ...rest]) => new ConfigError({ reasons: [first!, ...rest] })
+  )
+
+/** The same as a part of something larger. */
+export const checkedTogether = <const Parts extends Readonly<Record<string, Checked<unknown>>>>(
+  parts: Parts
+): Result.Result<Values<Parts>, ReadonlyArray<ConfigReason>> => {
+  const problems = problemsOf(Object.values(parts))
+  return problems.length === 0
+    ? Result.succeed(Object.fromEntries(Object.keys(parts).map((key) => [key, valueOf(parts[key]!)])) as Values<Parts>)
+    : Result.fail(problems)
 }
 
 /** The values in their order, or every problem of all of them. */

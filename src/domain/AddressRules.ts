@@ -61,6 +61,17 @@ export const makeAddressRules = (
   }
 }
 
+/** Rules that are asked at a door, and may be replaced meanwhile: the next one who comes meets the new ones. */
+export const makeGate = (rules: AddressRules) => {
+  let current = rules
+  return {
+    admits: (host: string): boolean => current.allows(host),
+    replace: (next: AddressRules): void => {
+      current = next
+    }
+  }
+}
+
 /** Whether an address is in any of the ranges. A list for each family: one for both takes IPv4 for a part of `::/0`. */
 const anyOf = (ranges: ReadonlyArray<AddressRange>) => {
   const lists = { ipv4: new BlockList(), ipv6: new BlockList() }

@@ -43,6 +43,10 @@ const parse = Effect.fnUntraced(function* (command: Role, args: ReadonlyArray<st
   return sources
 })
 
+/** IPv6 hosts have none here. */
+const withoutBrackets = (effective: Readonly<Record<string, unknown>>): Record<string, unknown> =>
+  JSON.parse(JSON.stringify(effective), (key, value) => (key === "host" ? value.replace(/^\[|\]$/g, "") : value))
+
 describe("flags", () => {
   for (const case_ of golden.cases.filter(({ flags, command }) => flags !== undefined && command !== "check")) {
     it.effect(`${case_.id}: ${case_.note}, as upstream`, () =>
@@ -57,7 +61,7 @@ describe("flags", () => {
         if (case_.result.ok) {
           if (Result.isFailure(result)) return assert.fail(result.failure.message)
           const { handshake_idle_timeout_ns: _, ...effective } = case_.result.effective!
-          assert.deepInclude(result.success.effective!, effective)
+          assert.deepInclude(result.success.effective!, withoutBrackets(effective))
         } else {
           if (Result.isSuccess(result)) return assert.fail("accepted")
           const keys = result.failure.reasons.map((reason) => ("key" in reason ? reason.key : ""))
@@ -110,8 +114,23 @@ describe("flags", () => {
           "endpoint-expiry-timeout": 7_000_000_000n,
           transport: "transport",
           "store-dir": "store-dir",
-          ingress: [{ addr: "addr", "cert-file": "cert-file", "key-file": "key-file" }],
-          "relay-ingress": [{ addr: "relay-addr", hostports: ["relay-hostport"] }]
+          ingress: [
+            {
+              addr: "addr",
+              "cert-file": "cert-file",
+              "key-file": "key-file",
+              "allow-cidrs": ["allow-cidr"],
+              "deny-cidrs": ["deny-cidr"]
+            }
+          ],
+          "relay-ingress": [
+            {
+              addr: "relay-addr",
+              hostports: ["relay-hostport"],
+              "allow-cidrs": ["relay-allow-cidr"],
+              "deny-cidrs": ["relay-deny-cidr"]
+            }
+          ]
         }
       })
     })
@@ -131,9 +150,23 @@ describe("flags", () => {
           transport: "transport",
           "store-dir": "store-dir",
           "clients-ingress": [
-            { addr: "clients-addr", "cert-file": "clients-cert-file", "key-file": "clients-key-file" }
+            {
+              addr: "clients-addr",
+              "cert-file": "clients-cert-file",
+              "key-file": "clients-key-file",
+              "allow-cidrs": ["clients-allow-cidr"],
+              "deny-cidrs": ["clients-deny-cidr"]
+            }
           ],
-          "relays-ingress": [{ addr: "relays-addr", "cert-file": "relays-cert-file", "key-file": "relays-key-file" }]
+          "relays-ingress": [
+            {
+              addr: "relays-addr",
+              "cert-file": "relays-cert-file",
+              "key-file": "relays-key-file",
+              "allow-cidrs": ["relays-allow-cidr"],
+              "deny-cidrs": ["relays-deny-cidr"]
+            }
+          ]
         }
       })
     })
@@ -154,7 +187,9 @@ describe("flags", () => {
           transport: "transport",
           "handshake-idle-timeout": 7_000_000_000n,
           "store-dir": "store-dir",
-          ingress: [{ addr: "addr", hostports: ["hostport"] }]
+          ingress: [
+            { addr: "addr", hostports: ["hostport"], "allow-cidrs": ["allow-cidr"], "deny-cidrs": ["deny-cidr"] }
+          ]
         }
       })
     })

@@ -25,7 +25,9 @@ const STRICTER: ReadonlyMap<number, string> = new Map([
   [278, "files for TLS are refused where there is none"],
   [288, "a maximum without a retry that has one is refused"],
   [294, "a maximum without a retry that has one is refused"],
-  [295, "a negative maximum is refused"]
+  [295, "a negative maximum is refused"],
+  [308, "a token that is there twice is refused, where upstream takes the rules of the last one"],
+  [330, "control without any ingress is refused, whatever else it has"]
 ])
 
 /** Where we make something else of it. */
@@ -59,7 +61,10 @@ const OTHERWISE: ReadonlyMap<number, { because: string; effective: Record<string
 ])
 
 /** What we take where upstream refuses it. */
-const MORE: ReadonlyMap<number, string> = new Map([[222, "a Unix socket is a service, too"]])
+const MORE: ReadonlyMap<number, string> = new Map([
+  [222, "a Unix socket is a service, too"],
+  [311, "a blank line of a tokens file is no token, so that it needs no restriction"]
+])
 
 /** The error names the key that is wrong, and every unknown key. */
 const checkError = (golden: GoldenCase, reasons: ReadonlyArray<ConfigReason>) => {
@@ -117,7 +122,8 @@ const hostports = (effective: Effective) =>
       const ingresses = effective[kind] as
         | ReadonlyArray<{ listen: string; advertise: ReadonlyArray<HostPort> }>
         | undefined
-      const ours = ingresses?.map(({ listen, advertise }) => ({
+      const ours = ingresses?.map(({ listen, advertise, ...rules }) => ({
+        ...rules,
         listen,
         advertise:
           advertise.length === 0

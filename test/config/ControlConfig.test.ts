@@ -2,11 +2,14 @@ import { assert, describe, it } from "@effect/vitest"
 import { ConfigProvider, Duration, Effect, Redacted, Result } from "effect"
 import { controlConfig } from "../../src/config/ControlConfig.ts"
 import { parseFile } from "../../src/config/loadFiles.ts"
+import type { TokenRule } from "../../src/domain/TokenRule.ts"
 
 const noEnvironment = Effect.provideService(ConfigProvider.ConfigProvider, ConfigProvider.fromUnknown({}))
 
 /** The tables of a file that must be fine. */
 const source = (toml: string) => Result.getOrThrowWith(parseFile("a.toml", toml), (reasons) => new Error(`${reasons}`))
+
+const texts = (rules: ReadonlyArray<TokenRule>) => rules.map(({ token }) => Redacted.value(token))
 
 const INGRESSES = `
 [[control.clients-ingress]]\ncert-file = "c"\nkey-file = "k"
@@ -19,11 +22,11 @@ describe("control", () => {
       const { clients, relays, storeFolder } = yield* controlConfig([
         source(`[control]\nclients-tokens = ["a", "b"]\nrelays-tokens = ["a"]\nstore-dir = "state"\n${INGRESSES}`)
       ])
-      assert.deepStrictEqual(clients.tokens.map(Redacted.value), ["a", "b"])
-      assert.deepStrictEqual(relays.tokens.map(Redacted.value), ["a"])
+      assert.deepStrictEqual(texts(clients.tokens), ["a", "b"])
+      assert.deepStrictEqual(texts(relays.tokens), ["a"])
       const files = { certificateFile: "c", keyFile: "k" }
-      assert.deepStrictEqual(clients.ingresses, [{ address: { host: "", port: 19_190 }, ...files }])
-      assert.deepStrictEqual(relays.ingresses, [{ address: { host: "", port: 19_189 }, ...files }])
+      assert.deepInclude(clients.ingresses[0], { address: { host: "", port: 19_190 }, ...files })
+      assert.deepInclude(relays.ingresses[0], { address: { host: "", port: 19_189 }, ...files })
       assert.strictEqual(storeFolder, "state")
     }).pipe(noEnvironment)
   )
@@ -34,8 +37,8 @@ describe("control", () => {
         source(`[control]\nclients-tokens-file = "/nowhere"\nrelays-tokens = ["r"]\n${INGRESSES}`),
         source('[control]\nclients-tokens = ["c"]')
       ])
-      assert.deepStrictEqual(clients.tokens.map(Redacted.value), ["c"])
-      assert.deepStrictEqual(relays.tokens.map(Redacted.value), ["r"])
+      assert.deepStrictEqual(texts(clients.tokens), ["c"])
+      assert.deepStrictEqual(texts(relays.tokens), ["r"])
     }).pipe(noEnvironment)
   )
 

@@ -27,7 +27,10 @@ describe("the example configurations", () => {
       const destination = yield* clientConfig(yield* load("destination.toml"))
       const source = yield* clientConfig(yield* load("source.toml"))
       for (const client of [destination, source]) {
-        assert.deepStrictEqual(server.tokens.map(Redacted.value), [Redacted.value(client.token)])
+        assert.deepStrictEqual(
+          server.tokens.map(({ token }) => Redacted.value(token)),
+          [Redacted.value(client.token)]
+        )
         assert.strictEqual(client.server.port, server.ingresses[0].address.port)
         assert.strictEqual(client.serverAuthoritiesFile, server.ingresses[0].certificateFile)
         assert.strictEqual(client.directAddress.port, 0)

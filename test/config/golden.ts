@@ -13,7 +13,9 @@ import { logConfig } from "../../src/config/LogConfig.ts"
 import { loadFiles } from "../../src/config/loadFiles.ts"
 import { relayConfig } from "../../src/config/RelayConfig.ts"
 import { serverConfig } from "../../src/config/ServerConfig.ts"
+import type { AddressRules } from "../../src/domain/AddressRules.ts"
 import type { EndpointUrl } from "../../src/domain/EndpointUrl.ts"
+import type { TokenRule } from "../../src/domain/TokenRule.ts"
 
 export type Role = "client" | "server" | "control" | "relay"
 
@@ -145,7 +147,7 @@ const server = Effect.fnUntraced(function* (sources: ReadonlyArray<ConfigSource>
   const config = yield* serverConfig(sources)
   return {
     clients_ingress: listening(config.ingresses),
-    tokens: config.tokens.map(Redacted.value),
+    tokens: config.tokens.map(tokenRule),
     endpoint_expiry_ns: nanos(config.endpointExpiry),
     relay_ingress: advertising(config.relayIngresses),
     store_dir: config.storeFolder ?? null
@@ -156,10 +158,10 @@ const control = Effect.fnUntraced(function* (sources: ReadonlyArray<ConfigSource
   const config = yield* controlConfig(sources)
   return {
     clients_ingress: listening(config.clients.ingresses),
-    client_tokens: config.clients.tokens.map(Redacted.value),
+    client_tokens: config.clients.tokens.map(tokenRule),
     endpoint_expiry_ns: nanos(config.endpointExpiry),
     relays_ingress: listening(config.relays.ingresses),
-    relay_tokens: config.relays.tokens.map(Redacted.value),
+    relay_tokens: config.relays.tokens.map(tokenRule),
     store_dir: config.storeFolder ?? null
   }
 })
@@ -179,10 +181,30 @@ const relay = Effect.fnUntraced(function* (sources: ReadonlyArray<ConfigSource>)
 
 const EFFECTIVE = { client, server, control, relay }
 
-const listening = (ingresses: ReadonlyArray<IngressConfig>) => ingresses.map(({ address }) => text(address))
+/** A token, with its rules if it has any. */
+const tokenRule = ({ token, addresses, names, role }: TokenRule) => {
+  const rules = { ...from(addresses), ...(names && { name_matches: names.expression }), ...(role && { role }) }
+  return Object.keys(rules).length === 0 ? Redacted.value(token) : { token: Redacted.value(token), ...rules }
+}
+
+const listening = (ingresses: ReadonlyArray<IngressConfig>) =>
+  ingresses.map(({ address, addresses }) => {
+    const rules = from(addresses)
+    return Object.keys(rules).length === 0 ? text(address) : { listen: text(address), ...rules }
+  })
 
 const advertising = (ingresses: ReadonlyArray<RelayIngressConfig>) =>
-  ingresses.map(({ address, advertised }) => ({ listen: text(address), advertise: advertised }))
+  ingresses.map(({ address, advertised, addresses }) => ({
+    listen: text(address),
+    advertise: advertised,
+    ...from(addresses)
+  }))
+
+/** Only the lists that hold something. */
+const from = ({ allow, deny }: AddressRules) => ({
+  ...(allow.length > 0 && { allow }),
+  ...(deny.length > 0 && { deny })
+})
 
 const nanos = (duration: Duration.Duration) => Number(Duration.toNanosUnsafe(duration))
 

@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs"
 import { join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import { Result } from "effect"
-import { ANY_ADDRESS, makeAddressRules, parseAddressRange } from "../../src/domain/AddressRules.ts"
+import { ANY_ADDRESS, makeAddressRules, makeGate, parseAddressRange } from "../../src/domain/AddressRules.ts"
 
 const fixture = (name: string) => JSON.parse(readFileSync(join(import.meta.dirname, "..", "fixtures", name), "utf8"))
 
@@ -84,6 +84,13 @@ describe("address rules", () => {
 
   it("a v4-mapped range that holds more than IPv4 is refused", () => {
     assert.match(String(parseAddressRange("::ffff:10.0.0.0/64")), /write them as IPv4/)
+  })
+
+  it("of a gate may be replaced", () => {
+    const { admits, replace } = makeGate(rules([], ["10.0.0.0/8"]))
+    assert.deepEqual(["10.0.0.1", "192.0.2.1"].map(admits), [false, true])
+    replace(rules(["10.0.0.0/8"]))
+    assert.deepEqual(["10.0.0.1", "192.0.2.1"].map(admits), [true, false])
   })
 
   it("what is no address may only where everybody may", () => {
