@@ -5,6 +5,7 @@ import { TestClock } from "effect/testing"
 import type { EndpointName } from "../../src/domain/EndpointName.ts"
 import { type TokenRule, unrestricted } from "../../src/domain/TokenRule.ts"
 import * as Messages from "../../src/protocol/ClientControl.ts"
+import { ErrorCode } from "../../src/protocol/ErrorCode.ts"
 import { receive, send } from "../../src/protocol/MessageStream.ts"
 import { eventually, hello, OPTIONS, told, WEB, world } from "./World.ts"
 
@@ -57,6 +58,23 @@ describe("a control server whose rules change", () => {
       assert.deepInclude(yield* hello(yield* stranger), { _tag: "Refused", code: 100 })
       yield* access.replace([token("good")])
       assert.deepInclude(yield* hello(yield* stranger), { _tag: "Accepted" })
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("lists nothing more of a lost client whose token is gone", () =>
+    Effect.gen(function* () {
+      const { access, client, stranger, peerAt } = yield* world()
+      yield* access.replace([token("good"), token("lent")])
+      const source = yield* (yield* client()).announce("source")
+      const connection = yield* stranger
+      yield* hello(connection, "lent")
+      const stream = yield* connection.open
+      const announce = { _tag: "Announce", endpoint: WEB, role: "destination", peer: peerAt(2) } as const
+      yield* send(stream, Messages.request, announce, OPTIONS)
+      yield* told(source, [2])
+      yield* connection.close(ErrorCode.DirectKeepaliveClosed, "lost")
+      yield* access.replace([token("good")])
+      yield* told(source, [])
     }).pipe(Effect.scoped)
   )
 

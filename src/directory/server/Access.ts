@@ -87,10 +87,11 @@ export const makeAccess = (rules: ReadonlyArray<TokenRule>): Access => {
           const now = yield* Clock.currentTimeMillis
           const refused = refusedAt(now)
           if (refused !== undefined) return refused
-          const millis = Math.min((rule()?.expiresAt ?? Number.POSITIVE_INFINITY) - now, LOOK_EVERY_MILLIS)
-          yield* rule()?.expiresAt === undefined
-            ? Deferred.await(replaced)
-            : Effect.timeoutOption(Deferred.await(replaced), millis)
+          const expiresAt = rule()?.expiresAt
+          const change = Deferred.await(replaced)
+          yield* expiresAt === undefined
+            ? change
+            : Effect.timeoutOption(change, Math.min(expiresAt - now, LOOK_EVERY_MILLIS))
         }
       }),
       revoked: Effect.fnUntraced(function* (use) {

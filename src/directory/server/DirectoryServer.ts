@@ -2,11 +2,12 @@
  * The control server's side of the control link: who comes in, what they announce, and what they are told.
  *
  * A connection begins with a hello (token, reconnect token); after it every stream is one request. A bad message ends its
- * stream, a bad hello its connection, and nothing more. What a lost client announced stays listed for the expiry time;
- * what a client withdraws, or leaves behind by closing its connection in good order, goes at once.
+ * stream, a bad hello its connection, and nothing more. A token that is not good any more ends whatever it was good for.
+ * What a lost client announced stays listed for the expiry time; what a client withdraws, or leaves behind by closing its
+ * connection in good order, goes at once.
  */
 import { randomBytes } from "node:crypto"
-import { Clock, Duration, Effect, FiberSet, RcMap, type Scope, Stream, SubscriptionRef } from "effect"
+import { Clock, Duration, Effect, FiberSet, Option, RcMap, type Scope, Stream, SubscriptionRef } from "effect"
 import { certificateKey } from "../../certs/certificateKey.ts"
 import * as base32hex from "../../domain/base32hex.ts"
 import type { EndpointName } from "../../domain/EndpointName.ts"
@@ -129,7 +130,10 @@ export const makeDirectoryServer = Effect.fnUntraced(function* (options: Directo
     )
   }, Effect.scoped)
 
-  /** Takes a registration back: at once when that was the client's wish, after the expiry time when it was lost. */
+  /**
+   * Takes a registration back: at once when that was the client's wish, and when it was lost after the expiry time, or as
+   * soon as its token is not for it any more.
+   */
   const leave = Effect.fnUntraced(function* (client: Client, endpoint: EndpointName, role: Role, key: number) {
     const actor = yield* RcMap.get(actors, endpoint)
     const ended = client.connection.ended()
@@ -143,8 +147,10 @@ export const makeDirectoryServer = Effect.fnUntraced(function* (options: Directo
     yield* actor.tell({ _tag: "Lost", key, expiresAt })
     yield* Effect.gen(function* () {
       const held = yield* RcMap.get(actors, endpoint)
-      yield* Effect.sleep(options.endpointExpiry)
-      yield* held.tell({ _tag: "Ticked" })
+      const revoked = yield* Effect.raceFirst(client.guest.expelled, client.guest.revoked({ endpoint, role })).pipe(
+        Effect.timeoutOption(options.endpointExpiry)
+      )
+      yield* held.tell(Option.isSome(revoked) ? { _tag: "Withdrawn", key } : { _tag: "Ticked" })
     }).pipe(Effect.scoped, Effect.forkIn(scope, { startImmediately: true }))
   }, Effect.scoped)
 
@@ -179,11 +185,11 @@ export const makeDirectoryServer = Effect.fnUntraced(function* (options: Directo
       return yield* sendRefusal(client, stream, { code: ErrorCode.RequestUnknown, message })
     }
     const refused = yield* client.guest.refusal(request)
-    if (refused !== undefined) return yield* refuseUse(client, stream, request, refused)
+    if (refused !== undefined) return yield* refuseRequest(client, stream, request, refused)
     const served =
       request._tag === "Announce" ? announce(client, stream, request) : offerRelays(client, stream, request)
     const revoked = yield* Effect.raceFirst(Effect.as(served, undefined), client.guest.revoked(request))
-    if (revoked !== undefined) yield* refuseUse(client, stream, request, revoked)
+    if (revoked !== undefined) yield* refuseRequest(client, stream, request, revoked)
   })
 
   const serveClient = Effect.fnUntraced(function* (client: Client) {
@@ -234,7 +240,7 @@ const refuse = (
   answer?: Effect.Effect<unknown, ProtocolError>
 ) => turnAway(connection, { event, ...refusal }, answer).pipe(Effect.annotateLogs(tokenOf(guest)), Effect.as(undefined))
 
-const refuseUse = Effect.fnUntraced(function* (
+const refuseRequest = Effect.fnUntraced(function* (
   client: Client,
   stream: TransportStream,
   { endpoint, role }: Use,
