@@ -54,7 +54,7 @@ export const layer = ({
 const both = (quic: Service, tcp: Service): Service => {
   const bindAt = Effect.fnUntraced(function* (options: BindOptions) {
     const udp = yield* quic.bind(options)
-    return beside(udp, yield* tcp.bind({ address: { ...options.address, port: udp.address.port } }))
+    return beside(udp, yield* tcp.bind({ ...options, address: { ...options.address, port: udp.address.port } }))
   })
   const bind = (options: BindOptions, tries: number): ReturnType<Service["bind"]> =>
     Effect.gen(function* () {

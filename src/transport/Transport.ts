@@ -23,7 +23,7 @@ export interface BindOptions {
   readonly address: SocketAddress
   /**
    * Asked for the IP address (v4-mapped ones as IPv4) of each newcomer before anything else of it is read, TLS included;
-   * false refuses it.
+   * false refuses it. Whoever is connected already is left alone, whatever it says now.
    */
   readonly admits?: ((host: string) => boolean) | undefined
 }

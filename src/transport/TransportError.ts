@@ -48,6 +48,13 @@ export class Unreachable extends Schema.TaggedError<Unreachable>()("Unreachable"
   }
 }
 
+/** The other end wants no connection from here: it does not admit the address, or takes nobody at the moment. */
+export class Refused extends Schema.TaggedError<Refused>()("Refused", {}) {
+  override get message() {
+    return "the other end refused the connection before the handshake; does it admit the address of this host?"
+  }
+}
+
 /** The other end speaks none of the offered protocols. */
 export class ProtocolRefused extends Schema.TaggedError<ProtocolRefused>()("ProtocolRefused", {
   offered: Schema.Array(Schema.String)
@@ -154,6 +161,7 @@ export const TransportReason = Schema.Union([
   ListenConflict,
   DialTimedOut,
   Unreachable,
+  Refused,
   ProtocolRefused,
   CertificateMissing,
   CertificateUnexpected,

@@ -326,6 +326,37 @@ export const transportCompliance = (name: string, subject: Subject): void => {
         }))
     })
 
+    describe("admission", () => {
+      test("who is not admitted is refused at once and never seen, and it is asked anew for each newcomer", () =>
+        Effect.gen(function* () {
+          const asked: Array<string> = []
+          let admitted = false
+          const admits = (host: string) => {
+            asked.push(host)
+            return admitted
+          }
+          const near = yield* bind
+          const transport = yield* Transport
+          const far = yield* transport.bind({ address: { host: "::", port: 0 }, admits })
+          const address = { host: "127.0.0.1", port: far.address.port }
+          const listener = yield* listen(far)
+          const next = yield* Effect.forkScoped(listener.accept, { startImmediately: true })
+          const reason = yield* failure(Effect.scoped(dial(near, address)))
+          assert.deepEqual([reason._tag, asked], ["Refused", ["127.0.0.1"]])
+          assert.deepEqual(near.counts(), { connections: 0, streams: 0, timers: 0, listeners: 0 })
+          assert.deepEqual(far.counts(), { connections: 0, streams: 0, timers: 0, listeners: 1 })
+
+          admitted = true
+          const ours = yield* dial(near, address)
+          const theirs = yield* Fiber.join(next)
+          // Who is in stays in.
+          admitted = false
+          assert.strictEqual((yield* failure(Effect.scoped(dial(near, address))))._tag, "Refused")
+          yield* stream({ ours, theirs })
+          assert.isUndefined(theirs.ended())
+        }))
+    })
+
     describe("dialing", () => {
       test("a dial that nobody answers ends at its deadline and leaves nothing behind", () =>
         Effect.gen(function* () {

@@ -5,7 +5,7 @@ import { Effect, Exit, Scope } from "effect"
 import { issueClient, issueServer } from "../../src/certs/issue.ts"
 import type { Carrier, TransportChoice } from "../../src/domain/Carrier.ts"
 import { layer } from "../../src/transport/Network.ts"
-import { type Endpoint, Transport } from "../../src/transport/Transport.ts"
+import { type BindOptions, type Endpoint, Transport } from "../../src/transport/Transport.ts"
 import { Trust } from "../../src/transport/Trust.ts"
 
 const HERE = { host: "127.0.0.1", port: 0 }
@@ -13,8 +13,8 @@ const NOTHING = { connections: 0, streams: 0, timers: 0, listeners: 0 }
 
 const identities = Effect.runSync(Effect.cached(Effect.all([issueServer(["one.test"]), issueClient])))
 
-const bind = (transport: TransportChoice = "auto", address = HERE) =>
-  Effect.flatMap(Transport, (one) => one.bind({ address })).pipe(Effect.provide(layer({ transport })))
+const bind = (transport: TransportChoice = "auto", address = HERE, admits?: BindOptions["admits"]) =>
+  Effect.flatMap(Transport, (one) => one.bind({ address, admits })).pipe(Effect.provide(layer({ transport })))
 
 const listen = Effect.fnUntraced(function* (endpoint: Endpoint) {
   const [identity] = yield* identities
@@ -50,6 +50,17 @@ describe("QUIC and TCP together", () => {
         assert.strictEqual(String(yield* Effect.promise(async () => (await accepted.iterator().next()).value)), "hello")
       }
       assert.strictEqual(far.counts().connections, 3)
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("refuse the same addresses", () =>
+    Effect.gen(function* () {
+      const [near, far] = [yield* bind(), yield* bind("auto", HERE, (host) => host !== "127.0.0.1")]
+      yield* listen(far)
+      for (const carrier of ["quic", "tcp"] as const) {
+        assert.strictEqual((yield* Effect.flip(dial(near, far, carrier))).reason._tag, "Refused")
+      }
+      assert.deepEqual(far.counts(), { ...NOTHING, listeners: 1 })
     }).pipe(Effect.scoped)
   )
 

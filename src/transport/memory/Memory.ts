@@ -26,6 +26,7 @@ import {
   DialTimedOut,
   Lost,
   ProtocolRefused,
+  Refused,
   TransportError,
   type TransportReason
 } from "../TransportError.ts"
@@ -84,7 +85,11 @@ export class MemoryNetwork {
 export const layer = (network: MemoryNetwork = new MemoryNetwork(), options: MemoryOptions = {}) =>
   Layer.succeed(Transport, Transport.of({ bind: (bindOptions) => bind(network, options, bindOptions) }))
 
-const bind = Effect.fnUntraced(function* (network: MemoryNetwork, options: MemoryOptions, { address }: BindOptions) {
+const bind = Effect.fnUntraced(function* (
+  network: MemoryNetwork,
+  options: MemoryOptions,
+  { address, admits }: BindOptions
+) {
   const host = address.host === "::" || address.host === "0.0.0.0" ? "127.0.0.1" : address.host
   const port = address.port === 0 ? network.freePort() : address.port
   if (network.endpoints.has(port)) {
@@ -100,7 +105,8 @@ const bind = Effect.fnUntraced(function* (network: MemoryNetwork, options: Memor
           maxStreams: MAX_STREAMS,
           carriers: ["quic"],
           ...options
-        }
+        },
+        admits
       )
       network.endpoints.set(port, endpoint)
       return endpoint
@@ -119,10 +125,17 @@ class MemoryEndpoint implements Endpoint {
     close: (connection, code, text) => connection.closeWith(code, text),
     toConnection: (connection) => connection
   })
+  readonly #admits: BindOptions["admits"]
   readonly #datagrams: Array<Datagram> = []
   #datagramArrived: (() => void) | undefined
 
-  constructor(network: MemoryNetwork, address: SocketAddress.SocketAddress, options: Required<MemoryOptions>) {
+  constructor(
+    network: MemoryNetwork,
+    address: SocketAddress.SocketAddress,
+    options: Required<MemoryOptions>,
+    admits: BindOptions["admits"]
+  ) {
+    this.#admits = admits
     this.network = network
     this.address = address
     this.options = options
@@ -191,6 +204,7 @@ class MemoryEndpoint implements Endpoint {
     if (to === undefined || !to.carriers.includes(carrier) || link?.cut(carrier)) return undefined
     const listening = to.#listeners.common
     if (listening === undefined) return undefined
+    if (to.#admits?.(this.address.host) === false) return Effect.fail(fail(new Refused()))
     const protocol = target.protocols.find((offered) => listening.protocols.includes(offered))
     if (protocol === undefined) return Effect.fail(fail(new ProtocolRefused({ offered: [...target.protocols] })))
     const shown = listening.identity.leaf

@@ -13,10 +13,12 @@ import {
   DialTimedOut,
   HandshakeFailed,
   ProtocolRefused,
+  Refused,
   TransportError,
   type TransportReason
 } from "../TransportError.ts"
 import { refusal, serverName } from "../Trust.ts"
+import { CONNECTION_REFUSED } from "./internal/initialClose.ts"
 import { IDLE_TIMEOUT_MILLIS, PEER_CREDIT, STRANGER_CREDIT } from "./internal/limits.ts"
 import { loadNative, type Native } from "./internal/native.ts"
 import { type CongestionControl, nativeConfig } from "./internal/nativeConfig.ts"
@@ -46,7 +48,7 @@ export const layer = (options: QuicOptions = {}) =>
     )
   )
 
-const bind = Effect.fnUntraced(function* (native: Native, options: QuicOptions, { address }: BindOptions) {
+const bind = Effect.fnUntraced(function* (native: Native, options: QuicOptions, { address, admits }: BindOptions) {
   const socket = yield* Effect.acquireRelease(
     Effect.tryPromise({
       try: () => openSocket(native, address),
@@ -60,7 +62,7 @@ const bind = Effect.fnUntraced(function* (native: Native, options: QuicOptions, 
     }),
     (socket) => Effect.promise(() => socket.close())
   )
-  return makeEndpoint(native, options, socket)
+  return makeEndpoint(native, options, socket, admits)
 })
 
 /** `::` takes both families; on a system without IPv6 it means all of IPv4. */
@@ -70,7 +72,12 @@ const openSocket = (native: Native, address: SocketAddress.SocketAddress): Promi
     return QuicSocket.bind(native, { host: "0.0.0.0", port: address.port })
   })
 
-const makeEndpoint = (native: Native, options: QuicOptions, socket: QuicSocket): Endpoint => {
+const makeEndpoint = (
+  native: Native,
+  options: QuicOptions,
+  socket: QuicSocket,
+  admits: BindOptions["admits"]
+): Endpoint => {
   const common = {
     congestionControl: options.congestionControl ?? ("bbr" as const),
     idleTimeoutMillis: options.idleTimeoutMillis ?? IDLE_TIMEOUT_MILLIS
@@ -87,6 +94,7 @@ const makeEndpoint = (native: Native, options: QuicOptions, socket: QuicSocket):
           ...all,
           credit: all.trust._tag === "Anyone" ? STRANGER_CREDIT : PEER_CREDIT
         }),
+        admits,
         arrived: (connection) => {
           connection.opened = () => listeners.enter(connection, protocolOf(connection), peerCertificate(connection))
         }
@@ -168,6 +176,7 @@ const handshake = (connection: QuicConnection, target: DialTarget) =>
 const whyNotOpened = (connection: QuicConnection, target: DialTarget, ended: EndReason): TransportReason => {
   if (ended._tag === "Lost") return ended
   if (ended.code === ALERT_NO_APPLICATION_PROTOCOL) return new ProtocolRefused({ offered: [...target.protocols] })
+  if (ended.by === "peer" && !ended.application && ended.code === CONNECTION_REFUSED) return new Refused()
   if (ended.code === ALERT_CERTIFICATE_REQUIRED) return new CertificateMissing()
   if (ended.by === "local") {
     const refused = refusal(target.trust, peerCertificate(connection), new Date())

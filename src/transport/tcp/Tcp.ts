@@ -27,6 +27,7 @@ import {
   DialTimedOut,
   HandshakeFailed,
   ProtocolRefused,
+  Refused,
   TransportError,
   type TransportReason,
   Unreachable
@@ -61,7 +62,7 @@ interface Sockets {
   readonly udp: DatagramSocket | undefined
 }
 
-const bind = Effect.fnUntraced(function* (options: TcpOptions, { address }: BindOptions) {
+const bind = Effect.fnUntraced(function* (options: TcpOptions, { address, admits }: BindOptions) {
   const { tcp, udp } = yield* Effect.acquireRelease(
     Effect.tryPromise({
       try: () => openSockets(options, address),
@@ -75,7 +76,7 @@ const bind = Effect.fnUntraced(function* (options: TcpOptions, { address }: Bind
     }),
     ({ tcp, udp }) => Effect.promise(() => Promise.all([tcp.close(), udp?.close()]))
   )
-  return makeEndpoint(tcp, udp)
+  return makeEndpoint(tcp, udp, admits)
 })
 
 /** `::` takes both families; on a system without IPv6 it means all of IPv4. */
@@ -102,7 +103,7 @@ const openPair = async (
   }
 }
 
-const makeEndpoint = (tcp: TcpSocket, udp: DatagramSocket | undefined): Endpoint => {
+const makeEndpoint = (tcp: TcpSocket, udp: DatagramSocket | undefined, admits: BindOptions["admits"]): Endpoint => {
   const listeners: Listeners<TcpConnection> = new Listeners({
     close: (connection, code, text) => connection.close(code, text),
     toConnection: makeConnection,
@@ -111,6 +112,7 @@ const makeEndpoint = (tcp: TcpSocket, udp: DatagramSocket | undefined): Endpoint
       tcp.welcome(
         all && {
           tls: tlsServer(all),
+          admits,
           credit: all.trust._tag === "Anyone" ? STRANGER_CREDIT : PEER_CREDIT,
           opened: (connection) => listeners.enter(connection, connection.protocol, connection.peerCertificate)
         }
@@ -222,7 +224,9 @@ const whyNotOpened = (target: DialTarget, why: NodeJS.ErrnoException | EndReason
   }
   const { code = "", message, syscall } = why
   if (code.endsWith("ALERT_NO_APPLICATION_PROTOCOL")) return new ProtocolRefused({ offered: [...target.protocols] })
-  return syscall === "connect" ? new Unreachable({ code }) : new HandshakeFailed({ detail: code || message })
+  if (syscall === "connect") return new Unreachable({ code })
+  // What was closed before TLS said a word; an alert would have another code.
+  return code === "ECONNRESET" || code === "EPIPE" ? new Refused() : new HandshakeFailed({ detail: code || message })
 }
 
 const makeConnection = (connection: TcpConnection): Connection => {

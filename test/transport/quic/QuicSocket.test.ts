@@ -16,17 +16,17 @@ import {
 import { loadNative, type NativeConnection } from "../../../src/transport/quic/internal/native.ts"
 import { nativeConfig } from "../../../src/transport/quic/internal/nativeConfig.ts"
 import { layer } from "../../../src/transport/quic/Quic.ts"
-import { Transport } from "../../../src/transport/Transport.ts"
+import { type BindOptions, Transport } from "../../../src/transport/Transport.ts"
 import { Trust } from "../../../src/transport/Trust.ts"
 import { lossyLink } from "../lossyLink.ts"
 
 const ALPN = ["test/1"]
 
-const listening = Effect.fnUntraced(function* (host: string) {
+const listening = Effect.fnUntraced(function* (host: string, admits?: BindOptions["admits"]) {
   const transport = yield* Transport
   const identity = yield* issueServer([realmName("connet.peer")])
   const client = yield* issueClient
-  const endpoint = yield* transport.bind({ address: { host, port: 0 } })
+  const endpoint = yield* transport.bind({ address: { host, port: 0 }, admits })
   const trust = Trust.expected((der) => client.leaf.raw.equals(Buffer.from(der)))
   const listener = yield* endpoint.listen({ protocols: ALPN, identity, trust })
   const dialer = yield* transport.bind({ address: { host, port: 0 } })
@@ -135,6 +135,33 @@ describe("the QUIC socket", () => {
       }
       yield* Effect.all([dial("127.0.0.1"), listener.accept], { concurrency: 2 })
       assert.strictEqual(endpoint.counts().connections, 1)
+    })
+  )
+
+  run(
+    "refuses who is not admitted with one small packet for each of his, and keeps nothing of him",
+    Effect.gen(function* () {
+      const { endpoint, client } = yield* listening("127.0.0.1", () => false)
+      const { port } = endpoint.address
+      const socket = yield* rawSocket
+      const answers: Array<Buffer> = []
+      const answered = new Promise<void>((resolve) => {
+        socket.on("message", (bytes) => {
+          if (answers.push(bytes) === 3) resolve()
+        })
+      })
+      const newcomer = (yield* beginner(port, client))()
+      const [first] = packetsOf(newcomer)
+      // A first packet without room for what answers it; the others are good ones.
+      const cut = Buffer.from(failingBeginning())
+      cut[5] = 20
+      cut[26] = 255
+      for (const packet of [cut, first!, failingBeginning(), first!]) yield* sendRaw(socket, packet, port)
+      yield* Effect.promise(() => answered)
+      assert.deepEqual(endpoint.counts(), { connections: 0, streams: 0, timers: 0, listeners: 1 })
+      assert.isBelow(Math.max(...answers.map((bytes) => bytes.length)), 60)
+      newcomer.recv(answers[0]!, { from: { host: "127.0.0.1", port }, to: { host: "127.0.0.1", port: 1 } })
+      assert.deepEqual(newcomer.peerError(), { isApp: false, errorCode: 2, reason: new Uint8Array(0) as never })
     })
   )
 

@@ -14,6 +14,7 @@ import { isIPv6 } from "node:net"
 import * as SocketAddress from "../../../domain/SocketAddress.ts"
 import type { Datagram } from "../../Transport.ts"
 import { Lost } from "../../TransportError.ts"
+import { initialClose } from "./initialClose.ts"
 import {
   CLOSED_ANSWER_MILLIS,
   CLOSED_ANSWERS,
@@ -58,6 +59,8 @@ interface LastWord {
 
 export interface Newcomers {
   readonly config: NativeConfig
+  /** False for the IP address of whoever is refused. */
+  readonly admits: ((host: string) => boolean) | undefined
   /** A handshake began; it is not complete yet. */
   readonly arrived: (connection: QuicConnection) => void
 }
@@ -245,9 +248,14 @@ export class QuicSocket implements ConnectionHost {
 
   /** Starts a connection from its first packet, if that is a good one. */
   #welcome(packet: Buffer, dialedId: string, from: dgram.RemoteInfo, newcomers: Newcomers): void {
+    const info = this.#receiveInfo(from)
+    if (newcomers.admits?.(info.from.host) === false) {
+      const itsId = sourceId(packet)
+      if (itsId !== undefined) this.send(info.from, initialClose(Buffer.from(dialedId, "latin1"), itsId))
+      return
+    }
     const halfOpen = this.#halfOpen()
     if (halfOpen >= MAX_HALF_OPEN) return
-    const info = this.#receiveInfo(from)
     try {
       const { token = NO_TOKEN, dcid, scid } = this.#native.Header.fromSlice(packet, CONNECTION_ID_BYTES)
       const address = SocketAddress.format(info.from)
@@ -467,6 +475,15 @@ const destinationId = (packet: Buffer): string | undefined => {
   return length === 0 || length > MAX_CONNECTION_ID_BYTES || packet.length < end
     ? undefined
     : packet.toString("latin1", 6, end)
+}
+
+/** The id that a packet with a long header comes from (RFC 8999 §5.1), or undefined when there is none within it. */
+const sourceId = (packet: Buffer): Buffer | undefined => {
+  const start = 7 + packet[5]!
+  const length = packet[start - 1] ?? 0
+  return length > MAX_CONNECTION_ID_BYTES || packet.length < start + length
+    ? undefined
+    : packet.subarray(start, start + length)
 }
 
 const slabReader = (): ReadBuffer => {

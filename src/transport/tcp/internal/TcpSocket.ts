@@ -7,7 +7,7 @@
  */
 import { createServer, type Server, type Socket } from "node:net"
 import { connect, type ConnectionOptions as DialOptions, type TLSSocket, type Server as TlsServer } from "node:tls"
-import type { SocketAddress } from "../../../domain/SocketAddress.ts"
+import * as SocketAddress from "../../../domain/SocketAddress.ts"
 import { Closed } from "../../TransportError.ts"
 import {
   BACKLOG,
@@ -28,6 +28,8 @@ const LISTENER_OPENS = 0x4c
 export interface Newcomers {
   readonly tls: TlsServer
   readonly credit: Credit
+  /** False for the IP address of whoever is refused. */
+  readonly admits: ((host: string) => boolean) | undefined
   readonly opened: (connection: TcpConnection) => void
 }
 
@@ -42,7 +44,7 @@ export interface Dial {
 }
 
 export class TcpSocket implements ConnectionHost {
-  readonly address: SocketAddress
+  readonly address: SocketAddress.SocketAddress
   readonly #server: Server
   #listening: Newcomers | undefined
   readonly #idleTimeoutMillis: number
@@ -66,7 +68,7 @@ export class TcpSocket implements ConnectionHost {
   }
 
   /** Rejects with the system's error. */
-  static bind({ host, port }: SocketAddress, idleTimeoutMillis: number): Promise<TcpSocket> {
+  static bind({ host, port }: SocketAddress.SocketAddress, idleTimeoutMillis: number): Promise<TcpSocket> {
     return new Promise((resolve, reject) => {
       const server = createServer({ noDelay: true })
       server.once("error", reject)
@@ -171,7 +173,8 @@ export class TcpSocket implements ConnectionHost {
   #receive(socket: Socket): void {
     socket.on("error", ignore)
     const newcomers = this.#listening
-    if (newcomers === undefined || this.#newcomers.size >= MAX_HALF_OPEN) {
+    const refused = newcomers?.admits?.(SocketAddress.unmapped(socket.remoteAddress ?? "")) === false
+    if (newcomers === undefined || refused || this.#newcomers.size >= MAX_HALF_OPEN) {
       socket.destroy()
       return
     }
