@@ -81,6 +81,20 @@ export class CertificateUnexpected extends Schema.TaggedError<CertificateUnexpec
   }
 }
 
+/** The certificate has another fingerprint than the one that was asked for. */
+export class FingerprintMismatch extends Schema.TaggedError<FingerprintMismatch>()("FingerprintMismatch", {
+  /** Both are SHA-256 of a certificate in its DER form, in hexadecimal. */
+  expected: Schema.String,
+  shown: Schema.String
+}) {
+  override get message() {
+    return (
+      `the certificate has the fingerprint ${this.shown}, not ${this.expected}: this is another server than the one that ` +
+      "made the link, or its certificate was made anew; compare with what the server prints, and use its new link"
+    )
+  }
+}
+
 /** The certificate does not lead to a trusted root. */
 export class CertificateUntrusted extends Schema.TaggedError<CertificateUntrusted>()("CertificateUntrusted", {
   detail: Schema.String
@@ -165,6 +179,7 @@ export const TransportReason = Schema.Union([
   ProtocolRefused,
   CertificateMissing,
   CertificateUnexpected,
+  FingerprintMismatch,
   CertificateUntrusted,
   CertificateNameMismatch,
   CertificateExpired,

@@ -2,7 +2,7 @@
  * Who may be at the other end of a connection: one decision for every transport, made on the certificate that the other
  * end showed and whose key it proved to have.
  */
-import type { X509Certificate } from "node:crypto"
+import { createHash, type X509Certificate } from "node:crypto"
 import { isIP } from "node:net"
 import { certificateKey } from "../certs/certificateKey.ts"
 import { readCertificate } from "../certs/readCertificate.ts"
@@ -12,6 +12,7 @@ import {
   CertificateNameMismatch,
   CertificateUnexpected,
   CertificateUntrusted,
+  FingerprintMismatch,
   type TransportReason
 } from "./TransportError.ts"
 
@@ -22,6 +23,12 @@ export type Trust =
   | { readonly _tag: "Expected"; readonly expects: (certificate: Uint8Array) => boolean }
   /** A chain to one of these roots (PEM; `undefined`: the system's), for this DNS name or IP address. */
   | { readonly _tag: "Authorities"; readonly roots: ReadonlyArray<string> | undefined; readonly name: string }
+  /**
+   * The certificate with this SHA-256 of its DER form (64 lower-case hexadecimal letters). Neither its chain nor its names
+   * nor its dates are looked at: the fingerprint says exactly which one it is, and a device that does not know the time yet
+   * must come online, too.
+   */
+  | { readonly _tag: "Fingerprint"; readonly sha256: string }
   /** Anyone, certificate or not: for listeners whose protocol authenticates in another way. */
   | { readonly _tag: "Anyone" }
 
@@ -29,6 +36,7 @@ export const Trust = {
   pinned: (certificate: Uint8Array): Trust => ({ _tag: "Pinned", certificate }),
   expected: (expects: (certificate: Uint8Array) => boolean): Trust => ({ _tag: "Expected", expects }),
   authorities: (name: string, roots?: ReadonlyArray<string>): Trust => ({ _tag: "Authorities", roots, name }),
+  fingerprint: (sha256: string): Trust => ({ _tag: "Fingerprint", sha256 }),
   anyone: { _tag: "Anyone" } as Trust
 }
 
@@ -60,6 +68,12 @@ export const refusal = (
 ): TransportReason | undefined => {
   if (trust._tag === "Anyone") return undefined
   if (shown === undefined) return new CertificateMissing()
+  if (trust._tag === "Fingerprint") {
+    const fingerprint = createHash("sha256").update(shown).digest("hex")
+    return fingerprint === trust.sha256
+      ? undefined
+      : new FingerprintMismatch({ expected: trust.sha256, shown: fingerprint })
+  }
   if (trust._tag === "Pinned" && Buffer.compare(trust.certificate, shown) !== 0) {
     return new CertificateUnexpected({ shown: certificateKey(shown) })
   }

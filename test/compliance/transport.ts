@@ -2,11 +2,13 @@
  * What every transport does, whatever it is made of. Each layer runs this one suite; the names of the tests are the list
  * of behaviours that the rest of connet builds on.
  */
-import { createHash, randomBytes } from "node:crypto"
+import "reflect-metadata"
+import { createHash, KeyObject, randomBytes, webcrypto, X509Certificate } from "node:crypto"
 import { once } from "node:events"
 import type { Duplex } from "node:stream"
 import { assert, beforeAll, describe, it } from "@effect/vitest"
-import { Deferred, type Duration, Effect, Exit, Fiber, type Layer, Scope } from "effect"
+import { X509CertificateGenerator } from "@peculiar/x509"
+import { Deferred, type Duration, Effect, Exit, Fiber, type Layer, Redacted, Scope } from "effect"
 import { type Authority, makeAuthority } from "../../src/certs/Authority.ts"
 import type { Identity } from "../../src/certs/Identity.ts"
 import type { SocketAddress } from "../../src/domain/SocketAddress.ts"
@@ -64,6 +66,7 @@ interface Identities {
   readonly client: Identity
   readonly otherClient: Identity
   readonly expired: Identity
+  readonly selfMade: Identity
 }
 
 const issueAll = Effect.gen(function* () {
@@ -75,9 +78,28 @@ const issueAll = Effect.gen(function* () {
     otherServer: yield* authority.issueServer(["two.example.test"]),
     client: yield* authority.issueClient(),
     otherClient: yield* authority.issueClient(),
-    expired: yield* authority.issueServer(["one.example.test"], past)
+    expired: yield* authority.issueServer(["one.example.test"], past),
+    selfMade: yield* Effect.promise(makeSelfSigned)
   } satisfies Identities
 })
+
+/** A certificate that vouches for itself and has no name to check, as devices make them. */
+const makeSelfSigned = async (): Promise<Identity> => {
+  const keys = (await webcrypto.subtle.generateKey({ name: "ECDSA", namedCurve: "P-256" }, true, [
+    "sign",
+    "verify"
+  ])) as webcrypto.CryptoKeyPair
+  const certificate = await X509CertificateGenerator.createSelfSigned(
+    { name: "CN=device", keys, signingAlgorithm: { name: "ECDSA", hash: "SHA-256" } },
+    webcrypto as Crypto
+  )
+  const key = KeyObject.from(keys.privateKey).export({ type: "pkcs8", format: "pem" })
+  return {
+    leaf: new X509Certificate(Buffer.from(certificate.rawData)),
+    certificatePem: certificate.toString("pem"),
+    privateKeyPem: Redacted.make(String(key))
+  }
+}
 
 export const transportCompliance = (name: string, subject: Subject): void => {
   const { abandoned = 12_000 } = subject
@@ -246,6 +268,30 @@ export const transportCompliance = (name: string, subject: Subject): void => {
       refuses("another certificate than the pinned one", "CertificateUnexpected", () => ({
         trust: Trust.pinned(ids.otherServer.leaf.raw)
       }))
+      for (const [what, server] of [
+        ["self-made", () => ids.selfMade],
+        ["expired", () => ids.expired],
+        ["for other names", () => ids.otherServer]
+      ] as const) {
+        test(`a dialer accepts a certificate with the fingerprint, though it is ${what}`, () =>
+          Effect.gen(function* () {
+            const [near, far] = [yield* bind, yield* bind]
+            const listener = yield* listen(far, { identity: server() })
+            const trust = Trust.fingerprint(sha256(server()))
+            const [ours] = yield* Effect.all([dial(near, far.address, { trust }), listener.accept], { concurrency: 2 })
+            assert.isTrue(server().leaf.raw.equals(ours.peerCertificate!))
+          }))
+      }
+      test("a dialer refuses a certificate with another fingerprint, and names both", () =>
+        Effect.gen(function* () {
+          const [near, far] = [yield* bind, yield* bind]
+          yield* listen(far)
+          const expected = sha256(ids.otherServer)
+          const reason = yield* failure(dial(near, far.address, { trust: Trust.fingerprint(expected) }))
+          const shown = sha256(ids.server)
+          assert.deepInclude(reason, { _tag: "FingerprintMismatch", expected, shown })
+          assert.include(reason.message, `the certificate has the fingerprint ${shown}, not ${expected}:`)
+        }))
       refuses("a certificate for another DNS name", "CertificateNameMismatch", () => ({
         trust: Trust.authorities("two.example.test", [ids.authority.certificatePem])
       }))
@@ -738,6 +784,8 @@ export const transportCompliance = (name: string, subject: Subject): void => {
     })
   })
 }
+
+const sha256 = ({ leaf }: Identity) => createHash("sha256").update(leaf.raw).digest("hex")
 
 /** Sends back what comes, and the end some milliseconds after the bytes. */
 const echoThenEnd = (connection: Connection) => {

@@ -29,7 +29,7 @@ const SIGNATURE_ALGORITHMS = [
 ].join(":")
 
 /**
- * Chains to authorities are verified by BoringSSL. A pinned or expected certificate is only demanded here, and compared
+ * Chains to authorities are verified by BoringSSL. Any other certificate is only demanded here, and compared
  * once the handshake has proved the possession of its key: a leaf is no authority for BoringSSL.
  */
 export const nativeConfig = (native: Native, options: ConfigOptions): NativeConfig => {
