@@ -6,6 +6,7 @@
  */
 import { Effect, Exit, Layer, Queue, Scope } from "effect"
 import type { TransportChoice } from "../domain/Carrier.ts"
+import type { CongestionControl } from "../domain/CongestionControl.ts"
 import * as Quic from "./quic/Quic.ts"
 import {
   type BindOptions,
@@ -20,8 +21,11 @@ import * as Tcp from "./tcp/Tcp.ts"
 
 export interface NetworkOptions {
   readonly transport?: TransportChoice | undefined
-  /** See `QuicOptions`; for both carriers. */
+  /** See `QuicOptions`. The idle timeout is for both carriers. */
+  readonly congestionControl?: CongestionControl
   readonly idleTimeoutMillis?: number
+  readonly receiveBufferBytes?: number
+  readonly sendBufferBytes?: number
 }
 
 type Service = Transport["Service"]

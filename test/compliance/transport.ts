@@ -622,6 +622,17 @@ export const transportCompliance = (name: string, subject: Subject): void => {
         700
       )
 
+      test(
+        "a connection on which nothing is said lasts longer than the idle timeout",
+        () =>
+          Effect.gen(function* () {
+            const { ours, theirs } = yield* connected
+            const ended = yield* Effect.timeoutOption(Effect.raceFirst(ours.closed, theirs.closed), "1200 millis")
+            assert.strictEqual(ended._tag, "None")
+          }),
+        800
+      )
+
       test("a probe is answered by a peer that lives, and not by one that has vanished", () =>
         Effect.gen(function* () {
           const { ours, link } = yield* connectedOver({ delayMillis: 5 })

@@ -1,10 +1,12 @@
 /** QUIC and TCP side by side on one port number. What each of them does is in the compliance suite. */
+import dgram from "node:dgram"
 import { createServer } from "node:net"
-import { assert, describe, it } from "@effect/vitest"
+import { assert, describe, it, vi } from "@effect/vitest"
 import { Effect, Exit, Scope } from "effect"
 import { issueClient, issueServer } from "../../src/certs/issue.ts"
 import type { Carrier, TransportChoice } from "../../src/domain/Carrier.ts"
 import { layer } from "../../src/transport/Network.ts"
+import { loadNative, type NativeConfig } from "../../src/transport/quic/internal/native.ts"
 import { type BindOptions, type Endpoint, Transport } from "../../src/transport/Transport.ts"
 import { Trust } from "../../src/transport/Trust.ts"
 
@@ -63,6 +65,47 @@ describe("QUIC and TCP together", () => {
       assert.deepEqual(far.counts(), { ...NOTHING, listeners: 1 })
     }).pipe(Effect.scoped)
   )
+
+  for (const transport of ["auto", "quic", "tcp"] as const) {
+    it.live(`give the UDP socket the buffers that are asked for (${transport})`, () =>
+      Effect.gen(function* () {
+        const create = yield* Effect.acquireRelease(
+          Effect.sync(() => vi.spyOn(dgram, "createSocket")),
+          (spy) => Effect.sync(() => spy.mockRestore())
+        )
+        const network = layer({ transport, receiveBufferBytes: 50_000, sendBufferBytes: 40_000 })
+        yield* Effect.flatMap(Transport, (one) => one.bind({ address: HERE })).pipe(Effect.provide(network))
+        const sockets = create.mock.results.map(({ value }) => value as dgram.Socket)
+        // Linux says twice as much.
+        const times = process.platform === "linux" ? 2 : 1
+        assert.deepEqual(
+          sockets.map((socket) => [socket.getRecvBufferSize(), socket.getSendBufferSize()]),
+          [[times * 50_000, times * 40_000]]
+        )
+      }).pipe(Effect.scoped)
+    )
+  }
+
+  for (const congestionControl of ["bbr", "cubic", "reno", undefined] as const) {
+    it.live(`asks QUIC for ${congestionControl ?? "bbr, if nothing is said,"} on either end`, () =>
+      Effect.gen(function* () {
+        const native = yield* Effect.promise(loadNative)
+        const setName = yield* Effect.acquireRelease(
+          Effect.sync(() =>
+            vi.spyOn((native.Config as unknown as { readonly prototype: NativeConfig }).prototype, "setCcAlgorithmName")
+          ),
+          (spy) => Effect.sync(() => spy.mockRestore())
+        )
+        const network = layer(congestionControl === undefined ? {} : { congestionControl })
+        const bound = Effect.flatMap(Transport, (one) => one.bind({ address: HERE })).pipe(Effect.provide(network))
+        const [near, far] = [yield* bound, yield* bound]
+        const listener = yield* listen(far)
+        yield* Effect.all([dial(near, far, "quic"), listener.accept], { concurrency: 2 })
+        const name = congestionControl ?? "bbr"
+        assert.deepEqual(setName.mock.calls, [[name], [name]])
+      }).pipe(Effect.scoped)
+    )
+  }
 
   it.live("leave nothing behind, also of who was never accepted", () =>
     Effect.gen(function* () {

@@ -3,6 +3,7 @@
  * This file is the border between that driver and Effect: sockets and connections in Scopes, errors typed.
  */
 import { Duration, Effect, Layer } from "effect"
+import type { CongestionControl } from "../../domain/CongestionControl.ts"
 import * as SocketAddress from "../../domain/SocketAddress.ts"
 import { connectionOf } from "../connectionOf.ts"
 import { Listeners } from "../Listeners.ts"
@@ -19,17 +20,21 @@ import {
 } from "../TransportError.ts"
 import { refusal, serverName } from "../Trust.ts"
 import { CONNECTION_REFUSED } from "./internal/initialClose.ts"
-import { IDLE_TIMEOUT_MILLIS, PEER_CREDIT, STRANGER_CREDIT } from "./internal/limits.ts"
+import { IDLE_TIMEOUT_MILLIS, PEER_CREDIT, SOCKET_BUFFER_BYTES, STRANGER_CREDIT } from "./internal/limits.ts"
 import { loadNative, type Native } from "./internal/native.ts"
-import { type CongestionControl, nativeConfig } from "./internal/nativeConfig.ts"
+import { type ConfigOptions, nativeConfig } from "./internal/nativeConfig.ts"
 import type { EndReason, QuicConnection } from "./internal/QuicConnection.ts"
-import { QuicSocket } from "./internal/QuicSocket.ts"
+import { QuicSocket, type SocketOptions } from "./internal/QuicSocket.ts"
+import { watchDrops } from "./socketDrops.ts"
 
 export interface QuicOptions {
   /** Default `bbr`: on a path of 40 ms with 1 % loss it moves seven times what `cubic` does. */
   readonly congestionControl?: CongestionControl
   /** After this long without a sign of life a connection is lost. Default 20,000; the smaller one of both ends counts. */
   readonly idleTimeoutMillis?: number
+  /** Buffers of the UDP socket, in bytes. Default 7 MiB each; the system may grant less. */
+  readonly receiveBufferBytes?: number
+  readonly sendBufferBytes?: number
 }
 
 /** TLS alerts (RFC 8446 §6.2) as QUIC transport error codes (RFC 9001 §4.8). */
@@ -49,9 +54,12 @@ export const layer = (options: QuicOptions = {}) =>
   )
 
 const bind = Effect.fnUntraced(function* (native: Native, options: QuicOptions, { address, admits }: BindOptions) {
+  const wantedBytes = options.receiveBufferBytes ?? SOCKET_BUFFER_BYTES
+  const idleTimeoutMillis = options.idleTimeoutMillis ?? IDLE_TIMEOUT_MILLIS
+  const sendBufferBytes = options.sendBufferBytes ?? SOCKET_BUFFER_BYTES
   const socket = yield* Effect.acquireRelease(
     Effect.tryPromise({
-      try: () => openSocket(native, address),
+      try: () => openSocket(native, address, { receiveBufferBytes: wantedBytes, sendBufferBytes, idleTimeoutMillis }),
       catch: (error) =>
         fail(
           new BindFailed({
@@ -62,26 +70,33 @@ const bind = Effect.fnUntraced(function* (native: Native, options: QuicOptions, 
     }),
     (socket) => Effect.promise(() => socket.close())
   )
-  return makeEndpoint(native, options, socket, admits)
+  yield* Effect.forkScoped(
+    watchDrops({ address: socket.address, wantedBytes, grantedBytes: socket.receiveBufferBytes })
+  )
+  const congestionControl = options.congestionControl ?? "bbr"
+  return makeEndpoint(native, { congestionControl, idleTimeoutMillis }, socket, admits)
 })
 
 /** `::` takes both families; on a system without IPv6 it means all of IPv4. */
-const openSocket = (native: Native, address: SocketAddress.SocketAddress): Promise<QuicSocket> =>
-  QuicSocket.bind(native, address).catch((error: NodeJS.ErrnoException) => {
+const openSocket = (
+  native: Native,
+  address: SocketAddress.SocketAddress,
+  options: SocketOptions
+): Promise<QuicSocket> =>
+  QuicSocket.bind(native, address, options).catch((error: NodeJS.ErrnoException) => {
     if (address.host !== "::" || error.code !== "EAFNOSUPPORT") throw error
-    return QuicSocket.bind(native, { host: "0.0.0.0", port: address.port })
+    return QuicSocket.bind(native, { host: "0.0.0.0", port: address.port }, options)
   })
+
+/** What all connections of a socket have in common. */
+type CommonOptions = Pick<ConfigOptions, "congestionControl" | "idleTimeoutMillis">
 
 const makeEndpoint = (
   native: Native,
-  options: QuicOptions,
+  common: CommonOptions,
   socket: QuicSocket,
   admits: BindOptions["admits"]
 ): Endpoint => {
-  const common = {
-    congestionControl: options.congestionControl ?? ("bbr" as const),
-    idleTimeoutMillis: options.idleTimeoutMillis ?? IDLE_TIMEOUT_MILLIS
-  }
   const listeners: Listeners<QuicConnection> = new Listeners({
     close: (connection, code, text) => connection.close(code, text),
     toConnection: makeConnection,
@@ -129,7 +144,7 @@ const makeEndpoint = (
 
 const dial = Effect.fnUntraced(function* (
   native: Native,
-  common: { readonly congestionControl: CongestionControl; readonly idleTimeoutMillis: number },
+  common: CommonOptions,
   socket: QuicSocket,
   target: DialTarget
 ) {

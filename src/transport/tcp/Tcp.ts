@@ -47,6 +47,9 @@ export interface TcpOptions {
    * port: then what is sent is dropped, and nothing is received.
    */
   readonly datagrams?: boolean
+  /** Buffers of that UDP socket, in bytes. Default: the system's; it may grant less. */
+  readonly receiveBufferBytes?: number
+  readonly sendBufferBytes?: number
 }
 
 /** Free TCP ports that are tried until one is free for UDP, too. */
@@ -94,7 +97,7 @@ const openPair = async (
   const tcp = await TcpSocket.bind(address, options.idleTimeoutMillis ?? IDLE_TIMEOUT_MILLIS)
   if (options.datagrams === false) return { tcp, udp: undefined }
   try {
-    return { tcp, udp: await DatagramSocket.bind(tcp.address) }
+    return { tcp, udp: await DatagramSocket.bind(tcp.address, options) }
   } catch (error) {
     await tcp.close()
     const taken = (error as NodeJS.ErrnoException).code === "EADDRINUSE"

@@ -28,8 +28,7 @@ import {
   MAX_HALF_OPEN,
   PACKET_BYTES,
   RETRY_ABOVE_HALF_OPEN,
-  SEND_QUEUE_BYTES,
-  SOCKET_BUFFER_BYTES
+  SEND_QUEUE_BYTES
 } from "./limits.ts"
 import { MAX_CONNECTION_ID_BYTES, type Native, type NativeConfig } from "./native.ts"
 import { type ConnectionHost, QuicConnection, type ReadBuffer } from "./QuicConnection.ts"
@@ -46,7 +45,7 @@ const SEND_SLAB_BYTES = 256 * 1024
 const READ_SLAB_BYTES = 64 * 1024
 const MIN_READ_BYTES = 8 * 1024
 
-const TICK_MILLIS = 1_000
+const MAX_TICK_MILLIS = 1_000
 
 const NO_TOKEN = new Uint8Array(0)
 
@@ -65,6 +64,13 @@ export interface Newcomers {
   readonly arrived: (connection: QuicConnection) => void
 }
 
+export interface SocketOptions {
+  readonly receiveBufferBytes: number
+  readonly sendBufferBytes: number
+  /** Keep-alives are sent in half of it at the latest. */
+  readonly idleTimeoutMillis: number
+}
+
 export class QuicSocket implements ConnectionHost {
   readonly address: SocketAddress.SocketAddress
   readonly readBuffer: ReadBuffer = slabReader()
@@ -81,6 +87,8 @@ export class QuicSocket implements ConnectionHost {
   readonly #byId = new Map<string, QuicConnection>()
   readonly #lastWords = new Map<string, LastWord>()
   readonly #retryKey = randomBytes(32)
+  readonly #keepAliveMillis: number
+  readonly #tickMillis: number
   #due: Array<QuicConnection> = []
   #turnScheduled = false
   #ticker: NodeJS.Timeout | undefined
@@ -90,8 +98,10 @@ export class QuicSocket implements ConnectionHost {
   #failuresSince = 0
   #lastFrom: { readonly raw: string; readonly port: number; readonly info: ReceiveInfo } | undefined
 
-  private constructor(native: Native, udp: dgram.Socket) {
+  private constructor(native: Native, udp: dgram.Socket, idleTimeoutMillis: number) {
     this.#native = native
+    this.#keepAliveMillis = Math.min(KEEP_ALIVE_MILLIS, idleTimeoutMillis / 2)
+    this.#tickMillis = Math.min(MAX_TICK_MILLIS, idleTimeoutMillis / 8)
     this.#udp = udp
     const bound = udp.address()
     this.address = { host: bound.address, port: bound.port }
@@ -102,11 +112,11 @@ export class QuicSocket implements ConnectionHost {
   }
 
   /** Opens the socket; rejects with the system's error. */
-  static async bind(native: Native, address: SocketAddress.SocketAddress): Promise<QuicSocket> {
+  static async bind(native: Native, address: SocketAddress.SocketAddress, options: SocketOptions): Promise<QuicSocket> {
     const udp = dgram.createSocket({
       type: isIPv6(address.host) ? "udp6" : "udp4",
-      recvBufferSize: SOCKET_BUFFER_BYTES,
-      sendBufferSize: SOCKET_BUFFER_BYTES,
+      recvBufferSize: options.receiveBufferBytes,
+      sendBufferSize: options.sendBufferBytes,
       // Every address is a literal; the default would make a trip to the thread pool for each packet.
       lookup: (host, _options, found) => found(null, host, host.includes(":") ? 6 : 4)
     })
@@ -120,7 +130,12 @@ export class QuicSocket implements ConnectionHost {
         resolve()
       })
     })
-    return new QuicSocket(native, udp)
+    return new QuicSocket(native, udp, options.idleTimeoutMillis)
+  }
+
+  /** The receive buffer that the system grants, in bytes. */
+  get receiveBufferBytes(): number {
+    return this.#udp.getRecvBufferSize()
   }
 
   get counts() {
@@ -200,7 +215,7 @@ export class QuicSocket implements ConnectionHost {
     if (packet === undefined) return
     const word = { packet, to: connection.remote, until: Date.now() + CLOSED_ANSWER_MILLIS, answers: CLOSED_ANSWERS }
     for (const id of connection.ids) this.#lastWords.set(id, word)
-    this.#ticker ??= setInterval(this.#tick, TICK_MILLIS)
+    this.#ticker ??= setInterval(this.#tick, this.#tickMillis)
   }
 
   forget(connection: QuicConnection): void {
@@ -390,7 +405,7 @@ export class QuicSocket implements ConnectionHost {
     if (connection.packetsSent !== connection.packetsSeen) {
       connection.packetsSeen = connection.packetsSent
       connection.quietSince = now
-    } else if (connection.state === "open" && now - connection.quietSince >= KEEP_ALIVE_MILLIS) {
+    } else if (connection.state === "open" && now - connection.quietSince >= this.#keepAliveMillis) {
       connection.native.sendAckEliciting()
       this.schedule(connection)
     }
@@ -417,7 +432,7 @@ export class QuicSocket implements ConnectionHost {
   #add(connection: QuicConnection, ids: ReadonlyArray<string>): void {
     this.#connections.add(connection)
     for (const id of ids) this.#identify(connection, id)
-    this.#ticker ??= setInterval(this.#tick, TICK_MILLIS)
+    this.#ticker ??= setInterval(this.#tick, this.#tickMillis)
   }
 
   #identify(connection: QuicConnection, id: string): void {

@@ -2,11 +2,10 @@
 import { getCACertificates } from "node:tls"
 import { Redacted } from "effect"
 import type { Identity } from "../../../certs/Identity.ts"
+import type { CongestionControl } from "../../../domain/CongestionControl.ts"
 import type { Trust } from "../../Trust.ts"
 import { type Credit, PACKET_BYTES, RECEIVE_PACKET_BYTES } from "./limits.ts"
 import type { Native, NativeConfig } from "./native.ts"
-
-export type CongestionControl = "bbr" | "cubic" | "reno"
 
 export interface ConfigOptions {
   readonly protocols: ReadonlyArray<string>

@@ -22,10 +22,19 @@ export class DatagramSocket {
   }
 
   /** Rejects with the system's error. */
-  static bind({ host, port }: SocketAddress.SocketAddress): Promise<DatagramSocket> {
+  static bind(
+    { host, port }: SocketAddress.SocketAddress,
+    { receiveBufferBytes, sendBufferBytes }: { readonly receiveBufferBytes?: number; readonly sendBufferBytes?: number }
+  ): Promise<DatagramSocket> {
     return new Promise((resolve, reject) => {
       const dualStack = host.includes(":")
-      const udp = dgram.createSocket({ type: dualStack ? "udp6" : "udp4" })
+      const udp = dgram.createSocket({
+        type: dualStack ? "udp6" : "udp4",
+        ...(receiveBufferBytes !== undefined && { recvBufferSize: receiveBufferBytes }),
+        ...(sendBufferBytes !== undefined && { sendBufferSize: sendBufferBytes }),
+        // Every address is a literal; so a buffer that the system refuses is an error here, and not one of nobody.
+        lookup: (literal, _options, found) => found(null, literal, dualStack ? 6 : 4)
+      })
       udp.once("error", (error) => {
         udp.close()
         reject(error)
