@@ -33,7 +33,7 @@ const prepare = Effect.fnUntraced(function* (sources: ReadonlyArray<ConfigSource
   const findUplink = uplinkFor(config)
   const options = { ...config, ...endpoints, findUplink, proxy, trust, directAddress, buildVersion: VERSION }
   return Client.run(options).pipe(
-    Effect.provide(Network.layer(config)),
+    Effect.provide(Network.layer({ ...config.tuning, transport: config.transport })),
     Effect.mapError(withAdvice('is another connet client running? Set client.direct-addr to another port, or to ":0"'))
   )
 })

@@ -12,7 +12,7 @@ import { launch } from "./launch.ts"
 import { withAdvice } from "./withAdvice.ts"
 
 const prepare = Effect.fnUntraced(function* (sources: ReadonlyArray<ConfigSource>) {
-  const { clients, relays, transport, endpointExpiry, storeFolder } = yield* controlConfig(sources)
+  const { clients, relays, transport, tuning, endpointExpiry, storeFolder } = yield* controlConfig(sources)
   const options = {
     ingresses: yield* ingresses("control.clients-ingress", clients.ingresses),
     access: makeAccess(clients.tokens),
@@ -31,7 +31,7 @@ const prepare = Effect.fnUntraced(function* (sources: ReadonlyArray<ConfigSource
   yield* logExpired([...clients.tokens, ...relays.tokens])
   return controlIdentity("control", storeFolder).pipe(
     Effect.flatMap((identity) => Layer.launch(ControlServer.layer({ ...options, identity }))),
-    Effect.provide(Network.layer({ transport })),
+    Effect.provide(Network.layer({ ...tuning, transport })),
     Effect.mapError(withAdvice("is another control server running? Set the addr of its ingresses to other ports"))
   )
 })

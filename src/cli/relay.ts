@@ -30,7 +30,7 @@ const prepare = Effect.fnUntraced(function* (sources: ReadonlyArray<ConfigSource
     buildVersion: VERSION
   }
   return Effect.scoped(Effect.flatMap(startRelayAlone(options), ({ run }) => run)).pipe(
-    Effect.provide(Network.layer(config)),
+    Effect.provide(Network.layer({ ...config.tuning, transport: config.transport })),
     Effect.mapError(withAdvice("is another connet relay running? Set relay.ingress addr to another port"))
   )
 })

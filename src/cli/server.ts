@@ -32,7 +32,7 @@ const prepare = Effect.fnUntraced(function* (sources: ReadonlyArray<ConfigSource
     Effect.flatMap((identity) => startCombined({ control: { ...control, identity }, relay })),
     Effect.flatMap(({ run }) => run),
     Effect.scoped,
-    Effect.provide(Network.layer(config)),
+    Effect.provide(Network.layer({ ...config.tuning, transport: config.transport })),
     Effect.mapError(
       withAdvice(
         "is another connet server running? Set server.ingress addr and server.relay-ingress addr to other ports"

@@ -24,6 +24,7 @@ import { parsed, parsedTexts } from "./parsed.ts"
 import { parseEncryptions } from "./parseEncryptions.ts"
 import { handshakeTimeout, sessionSettings } from "./sessionSettings.ts"
 import { clientToken } from "./Tokens.ts"
+import { type Tuning, tuning } from "./Tuning.ts"
 import { all, type Checked, problemsOf, together } from "./together.ts"
 
 export interface ClientConfig {
@@ -44,6 +45,7 @@ export interface ClientConfig {
   readonly proxy: ProxySetting
   /** What it listens on and dials with. */
   readonly transport: TransportChoice
+  readonly tuning: Tuning
   readonly handshakeTimeout: Duration.Duration
   readonly destinations: ReadonlyMap<EndpointName, DestinationConfig>
   readonly sources: ReadonlyMap<EndpointName, SourceConfig>
@@ -83,6 +85,7 @@ export const clientConfig = Effect.fnUntraced(function* (sources: ReadonlyArray<
 
   const checked = yield* together({
     settings,
+    tuning: tuning(sources, "client", table.tuning),
     destinations: endpoints("destinations", table.destinations ?? {}, destinationConfig),
     sources: endpoints("sources", table.sources ?? {}, sourceConfig),
     token: yield* Effect.result(
@@ -100,6 +103,7 @@ export const clientConfig = Effect.fnUntraced(function* (sources: ReadonlyArray<
     natPmp: checked.settings["nat-pmp"],
     proxy: checked.settings.proxy,
     transport: checked.settings.transport,
+    tuning: checked.tuning,
     handshakeTimeout: handshakeTimeout(checked.settings),
     destinations: checked.destinations,
     sources: checked.sources

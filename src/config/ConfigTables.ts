@@ -32,11 +32,19 @@ const Limit = parsedInteger<number>((value) =>
     : Result.fail(`${value} is not a limit; write a whole number from 1, or leave it out for no limit`)
 )
 
+/** A size of a buffer; the system takes 31 bits. */
+const Bytes = parsedInteger<number>((value) =>
+  value >= 1n && value < 2n ** 31n
+    ? Result.succeed(Number(value))
+    : Result.fail(`${value} is not a size; write a whole number of bytes from 1 to ${2n ** 31n - 1n}`)
+)
+
 const text = Schema.optionalKey(Schema.String)
 const texts = Schema.optionalKey(Schema.Array(Schema.String))
 const duration = Schema.optionalKey(GoDuration)
 const flag = Schema.optionalKey(Schema.Boolean)
 const limit = Schema.optionalKey(Limit)
+const bytes = Schema.optionalKey(Bytes)
 const integer = Schema.optionalKey(Schema.BigInt)
 
 /** What `[client.destinations.<name>]` and `[client.sources.<name>]` have in common. */
@@ -73,6 +81,16 @@ export const SourceTable = Schema.Struct({
   "lb-retry-max": integer
 })
 
+/** `[client.tuning]` and that of every other role, which upstream does not have. */
+export const TuningTable = Schema.Struct({
+  "congestion-control": text,
+  "receive-buffer": bytes,
+  "send-buffer": bytes,
+  "idle-timeout": duration
+})
+
+const tuning = Schema.optionalKey(TuningTable)
+
 export const ClientTable = Schema.Struct({
   token: text,
   "token-file": text,
@@ -86,6 +104,7 @@ export const ClientTable = Schema.Struct({
   transport: text,
   "handshake-idle-timeout": duration,
   "relay-encryptions": texts,
+  tuning,
   destinations: Schema.optionalKey(Schema.Record(Schema.String, DestinationTable)),
   sources: Schema.optionalKey(Schema.Record(Schema.String, SourceTable))
 })
@@ -126,6 +145,7 @@ export const ServerTable = Schema.Struct({
   "endpoint-expiry-timeout": duration,
   "relay-ingress": relayIngresses,
   "relay-limits": limits,
+  tuning,
   transport: text,
   "store-dir": text
 })
@@ -141,6 +161,7 @@ export const ControlTable = Schema.Struct({
   "relays-ingress": ingresses,
   "endpoint-expiry-disable": flag,
   "endpoint-expiry-timeout": duration,
+  tuning,
   transport: text,
   "store-dir": text
 })
@@ -157,6 +178,7 @@ export const RelayTable = Schema.Struct({
   "handshake-idle-timeout": duration,
   ingress: relayIngresses,
   limits,
+  tuning,
   "store-dir": text
 })
 
@@ -176,6 +198,7 @@ export type IngressTable = typeof IngressTable.Type
 export type RelayIngressTable = typeof RelayIngressTable.Type
 export type RestrictionTable = typeof RestrictionTable.Type
 export type LimitsTable = typeof LimitsTable.Type
+export type TuningTable = typeof TuningTable.Type
 export type ServerTable = typeof ServerTable.Type
 export type ControlTable = typeof ControlTable.Type
 export type RelayTable = typeof RelayTable.Type

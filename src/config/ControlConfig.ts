@@ -11,6 +11,7 @@ import { checkIngresses, type IngressConfig } from "./Ingress.ts"
 import { placeIn } from "./Place.ts"
 import { storeFolder } from "./storeFolder.ts"
 import { tokenRules } from "./TokenRules.ts"
+import { type Tuning, tuning } from "./Tuning.ts"
 import { together } from "./together.ts"
 import { roleTransport } from "./transportSetting.ts"
 
@@ -29,6 +30,7 @@ export interface ControlConfig {
   readonly endpointExpiry: Duration.Duration
   /** What it listens on. */
   readonly transport: TransportChoice
+  readonly tuning: Tuning
   /** Where it keeps what must survive a restart; undefined: nowhere. */
   readonly storeFolder: string | undefined
 }
@@ -53,6 +55,7 @@ export const controlConfig = Effect.fnUntraced(function* (sources: ReadonlyArray
     )
   const checked = yield* together({
     transport: roleTransport(sources, "control", table),
+    tuning: tuning(sources, "control", table.tuning),
     clientIngresses: checkIngresses(table["clients-ingress"], place("clients-ingress"), ":19190"),
     clientTokens: yield* tokens("clients"),
     relayIngresses: checkIngresses(table["relays-ingress"], place("relays-ingress"), ":19189"),
@@ -63,6 +66,7 @@ export const controlConfig = Effect.fnUntraced(function* (sources: ReadonlyArray
     relays: { tokens: checked.relayTokens, ingresses: checked.relayIngresses },
     endpointExpiry: endpointExpiry(table),
     transport: checked.transport,
+    tuning: checked.tuning,
     storeFolder: yield* storeFolder(table["store-dir"])
   } satisfies ControlConfig
 })

@@ -16,6 +16,7 @@ import { type RelayLimits, relayLimits } from "./RelayLimits.ts"
 import { handshakeTimeout, sessionSettings } from "./sessionSettings.ts"
 import { storeFolder } from "./storeFolder.ts"
 import { relayToken } from "./Tokens.ts"
+import { type Tuning, tuning } from "./Tuning.ts"
 import { together } from "./together.ts"
 
 export interface RelayConfig {
@@ -32,6 +33,7 @@ export interface RelayConfig {
   readonly proxy: ProxySetting
   /** What it listens on, and what it dials the control server with. */
   readonly transport: TransportChoice
+  readonly tuning: Tuning
   readonly handshakeTimeout: Duration.Duration
   /** Where it keeps what must survive a restart; undefined: nowhere. */
   readonly storeFolder: string | undefined
@@ -44,18 +46,19 @@ export interface RelayConfig {
 export const relayConfig = Effect.fnUntraced(function* (sources: ReadonlyArray<ConfigSource>) {
   const table = effective(sources).relay
   const origin = (path: ReadonlyArray<PropertyKey>) => originOf(sources, ["relay", ...path])
-  const { settings, ingresses, token } = yield* together({
+  const { settings, ...checked } = yield* together({
     settings: Result.mapError(
       Schema.decodeUnknownResult(RelaySettings, { errors: "all" })(withoutEmpty(table)),
       (error) => invalidValues(error, "relay", origin)
     ),
+    tuning: tuning(sources, "relay", table.tuning),
     ingresses: checkRelayIngresses(table.ingress, placeIn(sources, "relay")("ingress")),
     token: yield* Effect.result(
       relayToken({ file: table["token-file"] ?? "", literal: table.token ?? "", origin: origin(["token"]) })
     )
   })
   return {
-    token,
+    ...checked,
     metadata: settings.metadata,
     control: settings["control-addr"],
     controlName: settings["control-name"] ?? settings["control-addr"].host,
@@ -64,7 +67,6 @@ export const relayConfig = Effect.fnUntraced(function* (sources: ReadonlyArray<C
     transport: settings.transport,
     handshakeTimeout: handshakeTimeout(settings),
     storeFolder: yield* storeFolder(table["store-dir"]),
-    ingresses,
     limits: relayLimits(table.limits)
   } satisfies RelayConfig
 })

@@ -12,6 +12,7 @@ import { placeIn } from "./Place.ts"
 import { type RelayLimits, relayLimits } from "./RelayLimits.ts"
 import { storeFolder } from "./storeFolder.ts"
 import { tokenRules } from "./TokenRules.ts"
+import { type Tuning, tuning } from "./Tuning.ts"
 import { together } from "./together.ts"
 import { roleTransport } from "./transportSetting.ts"
 
@@ -27,6 +28,7 @@ export interface ServerConfig {
   readonly relayLimits: RelayLimits
   /** What it listens on. */
   readonly transport: TransportChoice
+  readonly tuning: Tuning
   /** Where it keeps what must survive a restart; undefined: nowhere. */
   readonly storeFolder: string | undefined
 }
@@ -37,6 +39,7 @@ export const serverConfig = Effect.fnUntraced(function* (sources: ReadonlyArray<
   const place = placeIn(sources, "server")
   const checked = yield* together({
     transport: roleTransport(sources, "server", table),
+    tuning: tuning(sources, "server", table.tuning),
     ingresses: checkIngresses(table.ingress, place("ingress"), ":19190"),
     relayIngresses: checkRelayIngresses(table["relay-ingress"], place("relay-ingress")),
     tokens: yield* Effect.result(

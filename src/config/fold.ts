@@ -4,7 +4,7 @@
  * - A later value replaces an earlier one, unless it is empty (`""`, 0, an empty list): nothing can be reset.
  * - A token and the file for it are one unit, so are tokens and their file: whoever sets one of them replaces both.
  * - Arrays of tables of the same length are folded one by one; of another length, the later array replaces the earlier.
- * - Endpoints are folded name by name, limits one by one.
+ * - Endpoints are folded name by name, limits and tuning one by one.
  * - `endpoint-expiry-disable` stays on once it is on.
  */
 import type { ClientTable, ConfigSource, ConfigTables, ControlTable, RelayTable, ServerTable } from "./ConfigTables.ts"
@@ -44,6 +44,7 @@ const foldTables = (a: ConfigTables, b: ConfigTables): ConfigTables => ({
 
 const foldClient = (a: ClientTable, b: ClientTable): ClientTable => ({
   ...overlay(replaced(a, b, ["token", "token-file"]), b),
+  ...both(a, b, "tuning", overlay),
   ...both(a, b, "destinations", foldEndpoints),
   ...both(a, b, "sources", foldEndpoints)
 })
@@ -61,7 +62,8 @@ const foldServer = (a: ServerTable, b: ServerTable): ServerTable => ({
   ...both(a, b, "ingress", foldArray),
   ...both(a, b, "token-restriction", foldArray),
   ...both(a, b, "relay-ingress", foldArray),
-  ...both(a, b, "relay-limits", overlay)
+  ...both(a, b, "relay-limits", overlay),
+  ...both(a, b, "tuning", overlay)
 })
 
 const foldControl = (a: ControlTable, b: ControlTable): ControlTable => {
@@ -71,14 +73,16 @@ const foldControl = (a: ControlTable, b: ControlTable): ControlTable => {
     ...both(a, b, "clients-ingress", foldArray),
     ...both(a, b, "clients-token-restriction", foldArray),
     ...both(a, b, "relays-ingress", foldArray),
-    ...both(a, b, "relays-token-restriction", foldArray)
+    ...both(a, b, "relays-token-restriction", foldArray),
+    ...both(a, b, "tuning", overlay)
   }
 }
 
 const foldRelay = (a: RelayTable, b: RelayTable): RelayTable => ({
   ...overlay(replaced(a, b, ["token", "token-file"]), b),
   ...both(a, b, "ingress", foldArray),
-  ...both(a, b, "limits", overlay)
+  ...both(a, b, "limits", overlay),
+  ...both(a, b, "tuning", overlay)
 })
 
 const foldArray = <A extends object>(a: ReadonlyArray<A>, b: ReadonlyArray<A>): ReadonlyArray<A> => {
