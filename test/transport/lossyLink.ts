@@ -44,8 +44,11 @@ export const lossyLink = Effect.fnUntraced(function* (to: SocketAddress, faults:
     address: { host: "127.0.0.1", port: front.address().port },
     cut: () => {
       cut = true
+    },
+    mend: () => {
+      cut = false
     }
-  } satisfies FaultyLink
+  } satisfies FaultyLink & { readonly mend: () => void }
 })
 
 const udp = Effect.acquireRelease(

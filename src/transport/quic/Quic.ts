@@ -2,7 +2,8 @@
  * `Transport` over QUIC version 1 (RFC 9000) on UDP: the native quiche driven by the plain TypeScript in `internal/`.
  * This file is the border between that driver and Effect: sockets and connections in Scopes, errors typed.
  */
-import { Duration, Effect, Layer } from "effect"
+import { randomBytes } from "node:crypto"
+import { Duration, Effect, Layer, Redacted } from "effect"
 import type { CongestionControl } from "../../domain/CongestionControl.ts"
 import * as SocketAddress from "../../domain/SocketAddress.ts"
 import { connectionOf } from "../connectionOf.ts"
@@ -22,7 +23,7 @@ import { refusal, serverName } from "../Trust.ts"
 import { CONNECTION_REFUSED } from "./internal/initialClose.ts"
 import { IDLE_TIMEOUT_MILLIS, PEER_CREDIT, SOCKET_BUFFER_BYTES, STRANGER_CREDIT } from "./internal/limits.ts"
 import { loadNative, type Native } from "./internal/native.ts"
-import { type ConfigOptions, nativeConfig } from "./internal/nativeConfig.ts"
+import { nativeConfig } from "./internal/nativeConfig.ts"
 import type { EndReason, QuicConnection } from "./internal/QuicConnection.ts"
 import { QuicSocket, type SocketOptions } from "./internal/QuicSocket.ts"
 import { watchDrops } from "./socketDrops.ts"
@@ -35,7 +36,14 @@ export interface QuicOptions {
   /** Buffers of the UDP socket, in bytes. Default 7 MiB each; the system may grant less. */
   readonly receiveBufferBytes?: number
   readonly sendBufferBytes?: number
+  /**
+   * 32 bytes that survive a restart: then peers which still send to connections of before are told at once that these are
+   * gone. Default random, which does the same within one process.
+   */
+  readonly resetKey?: Redacted.Redacted<Uint8Array>
 }
+
+const RESET_KEY_BYTES = 32
 
 /** TLS alerts (RFC 8446 §6.2) as QUIC transport error codes (RFC 9001 §4.8). */
 const ALERT_BAD_CERTIFICATE = 0x100 + 42
@@ -48,18 +56,25 @@ const fail = (reason: TransportReason) => new TransportError({ reason })
 export const layer = (options: QuicOptions = {}) =>
   Layer.effect(
     Transport,
-    Effect.map(Effect.tryPromise({ try: loadNative, catch: (error) => error as TransportError }), (native) =>
-      Transport.of({ bind: (bindOptions) => bind(native, options, bindOptions) })
-    )
+    Effect.map(Effect.tryPromise({ try: loadNative, catch: (error) => error as TransportError }), (native) => {
+      const settings: Settings = {
+        congestionControl: "bbr",
+        idleTimeoutMillis: IDLE_TIMEOUT_MILLIS,
+        receiveBufferBytes: SOCKET_BUFFER_BYTES,
+        sendBufferBytes: SOCKET_BUFFER_BYTES,
+        resetKey: Redacted.make(randomBytes(RESET_KEY_BYTES)),
+        ...options
+      }
+      return Transport.of({ bind: (bindOptions) => bind(native, settings, bindOptions) })
+    })
   )
 
-const bind = Effect.fnUntraced(function* (native: Native, options: QuicOptions, { address, admits }: BindOptions) {
-  const wantedBytes = options.receiveBufferBytes ?? SOCKET_BUFFER_BYTES
-  const idleTimeoutMillis = options.idleTimeoutMillis ?? IDLE_TIMEOUT_MILLIS
-  const sendBufferBytes = options.sendBufferBytes ?? SOCKET_BUFFER_BYTES
+type Settings = Required<QuicOptions>
+
+const bind = Effect.fnUntraced(function* (native: Native, settings: Settings, { address, admits }: BindOptions) {
   const socket = yield* Effect.acquireRelease(
     Effect.tryPromise({
-      try: () => openSocket(native, address, { receiveBufferBytes: wantedBytes, sendBufferBytes, idleTimeoutMillis }),
+      try: () => openSocket(native, address, { ...settings, resetKey: Redacted.value(settings.resetKey) }),
       catch: (error) =>
         fail(
           new BindFailed({
@@ -70,11 +85,11 @@ const bind = Effect.fnUntraced(function* (native: Native, options: QuicOptions, 
     }),
     (socket) => Effect.promise(() => socket.close())
   )
+  const { receiveBufferBytes: wantedBytes } = settings
   yield* Effect.forkScoped(
     watchDrops({ address: socket.address, wantedBytes, grantedBytes: socket.receiveBufferBytes })
   )
-  const congestionControl = options.congestionControl ?? "bbr"
-  return makeEndpoint(native, { congestionControl, idleTimeoutMillis }, socket, admits)
+  return makeEndpoint(native, settings, socket, admits)
 })
 
 /** `::` takes both families; on a system without IPv6 it means all of IPv4. */
@@ -88,12 +103,9 @@ const openSocket = (
     return QuicSocket.bind(native, { host: "0.0.0.0", port: address.port }, options)
   })
 
-/** What all connections of a socket have in common. */
-type CommonOptions = Pick<ConfigOptions, "congestionControl" | "idleTimeoutMillis">
-
 const makeEndpoint = (
   native: Native,
-  common: CommonOptions,
+  settings: Settings,
   socket: QuicSocket,
   admits: BindOptions["admits"]
 ): Endpoint => {
@@ -105,7 +117,7 @@ const makeEndpoint = (
       const all = listeners.common
       socket.newcomers = all && {
         config: nativeConfig(native, {
-          ...common,
+          ...settings,
           ...all,
           credit: all.trust._tag === "Anyone" ? STRANGER_CREDIT : PEER_CREDIT
         }),
@@ -120,7 +132,7 @@ const makeEndpoint = (
   return {
     address: socket.address,
     carriers: ["quic"],
-    dial: (target) => dial(native, common, socket, target),
+    dial: (target) => dial(native, settings, socket, target),
     listen: (listenOptions) => listeners.listen(listenOptions),
     datagrams: {
       send: (to, bytes) => Effect.sync(() => socket.send(to, bytes)),
@@ -142,15 +154,10 @@ const makeEndpoint = (
   }
 }
 
-const dial = Effect.fnUntraced(function* (
-  native: Native,
-  common: CommonOptions,
-  socket: QuicSocket,
-  target: DialTarget
-) {
+const dial = Effect.fnUntraced(function* (native: Native, settings: Settings, socket: QuicSocket, target: DialTarget) {
   const timeoutMillis = Duration.toMillis(Duration.fromInputUnsafe(target.timeout))
   const config = nativeConfig(native, {
-    ...common,
+    ...settings,
     protocols: target.protocols,
     identity: target.identity,
     trust: target.trust,

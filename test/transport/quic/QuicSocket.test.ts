@@ -1,24 +1,16 @@
 /** What only the QUIC transport has: UDP packets from anybody. */
 import { randomBytes } from "node:crypto"
-import { createSocket, type Socket } from "node:dgram"
 import { networkInterfaces } from "node:os"
 import { assert, describe, it, vi } from "@effect/vitest"
 import { Effect } from "effect"
-import type { Identity } from "../../../src/certs/Identity.ts"
 import { issueClient, issueServer } from "../../../src/certs/issue.ts"
 import { realmName } from "../../../src/certs/realmName.ts"
-import {
-  FAILURES_MILLIS,
-  MAX_HALF_OPEN,
-  PEER_CREDIT,
-  RETRY_ABOVE_HALF_OPEN
-} from "../../../src/transport/quic/internal/limits.ts"
-import { loadNative, type NativeConnection } from "../../../src/transport/quic/internal/native.ts"
-import { nativeConfig } from "../../../src/transport/quic/internal/nativeConfig.ts"
+import { FAILURES_MILLIS, MAX_HALF_OPEN, RETRY_ABOVE_HALF_OPEN } from "../../../src/transport/quic/internal/limits.ts"
 import { layer } from "../../../src/transport/quic/Quic.ts"
 import { type BindOptions, Transport } from "../../../src/transport/Transport.ts"
 import { Trust } from "../../../src/transport/Trust.ts"
 import { lossyLink } from "../lossyLink.ts"
+import { beginner, packetsOf, rawSocket, sendRaw } from "./wire.ts"
 
 const ALPN = ["test/1"]
 
@@ -40,47 +32,6 @@ const listening = Effect.fnUntraced(function* (host: string, admits?: BindOption
     })
   return { endpoint, listener, dial, client }
 })
-
-const rawSocket = Effect.acquireRelease(
-  Effect.callback<Socket>((resume) => {
-    const socket = createSocket("udp4")
-    socket.bind(0, "127.0.0.1", () => resume(Effect.succeed(socket)))
-  }),
-  (socket) => Effect.callback<void>((resume) => void socket.close(() => resume(Effect.void)))
-)
-
-const sendRaw = (socket: Socket, packet: Uint8Array, port: number) =>
-  Effect.callback<void>((resume) => socket.send(packet, port, "127.0.0.1", () => resume(Effect.void)))
-
-/** Begins connections by hand; what they send goes through the test. */
-const beginner = Effect.fnUntraced(function* (port: number, identity: Identity) {
-  const native = yield* Effect.promise(loadNative)
-  const config = nativeConfig(native, {
-    protocols: ALPN,
-    identity,
-    trust: Trust.expected(() => true),
-    credit: PEER_CREDIT,
-    congestionControl: "bbr",
-    idleTimeoutMillis: 20_000
-  })
-  return () =>
-    native.Connection.connect(
-      "beginner.example",
-      randomBytes(8),
-      { host: "127.0.0.1", port: 1 },
-      { host: "127.0.0.1", port },
-      config
-    )
-})
-
-const packetsOf = function* (connection: NativeConnection) {
-  for (;;) {
-    const packet = Buffer.alloc(1_350)
-    const sent = connection.send(packet)
-    if (sent === null) return
-    yield packet.subarray(0, sent[0])
-  }
-}
 
 /** Looks like the first packet of a connection, with ids of 8 bytes and no token, but does not decrypt. */
 const failingBeginning = () => {
@@ -150,7 +101,7 @@ describe("the QUIC socket", () => {
           if (answers.push(bytes) === 3) resolve()
         })
       })
-      const newcomer = (yield* beginner(port, client))()
+      const newcomer = (yield* beginner(port, client, ALPN))()
       const [first] = packetsOf(newcomer)
       // A first packet without room for what answers it; the others are good ones.
       const cut = Buffer.from(failingBeginning())
@@ -170,7 +121,7 @@ describe("the QUIC socket", () => {
     Effect.gen(function* () {
       const { endpoint, listener, dial, client } = yield* listening("127.0.0.1")
       const socket = yield* rawSocket
-      const begin = yield* beginner(endpoint.address.port, client)
+      const begin = yield* beginner(endpoint.address.port, client, ALPN)
       for (let flood = 0; flood < 3 * RETRY_ABOVE_HALF_OPEN; flood++)
         for (const packet of packetsOf(begin())) yield* sendRaw(socket, packet, endpoint.address.port)
       yield* Effect.all([dial("127.0.0.1"), listener.accept], { concurrency: 2 })
@@ -205,7 +156,7 @@ describe("the QUIC socket", () => {
       const { port } = endpoint.address
       const socket = yield* rawSocket
       for (let sent = 0; sent < RETRY_ABOVE_HALF_OPEN; sent++) yield* sendRaw(socket, failingBeginning(), port)
-      const newcomer = (yield* beginner(port, client))()
+      const newcomer = (yield* beginner(port, client, ALPN))()
       const now = Date.now()
       const clock = yield* Effect.acquireRelease(
         Effect.sync(() => vi.spyOn(Date, "now")),

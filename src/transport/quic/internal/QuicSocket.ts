@@ -1,8 +1,8 @@
 /**
  * One UDP socket with everything on it: listeners, dialed and accepted connections, raw datagrams.
  *
- * A packet finds its connection by the connection id it is addressed to; what belongs to none either starts a connection
- * or is dropped without a trace. Connections that something happened to get one turn each at the end of the event loop's
+ * A packet finds its connection by the connection id it is addressed to; what belongs to none starts a connection, gets a
+ * stateless reset, or is dropped without a trace. Connections that something happened to get one turn each at the end of the event loop's
  * turn, so that many packets make one batch of acknowledgements.
  *
  * Invariants: every id in `#byId` belongs to a connection in `#connections`; a connection has at most one timer; with no
@@ -26,13 +26,16 @@ import {
   KEEP_ALIVE_MILLIS,
   LAST_WORD_PACKETS,
   MAX_HALF_OPEN,
+  MIN_RESET_BYTES,
   PACKET_BYTES,
   RETRY_ABOVE_HALF_OPEN,
-  SEND_QUEUE_BYTES
+  SEND_QUEUE_BYTES,
+  STRAYS_PER_SECOND
 } from "./limits.ts"
 import { MAX_CONNECTION_ID_BYTES, type Native, type NativeConfig } from "./native.ts"
 import { type ConnectionHost, QuicConnection, type ReadBuffer } from "./QuicConnection.ts"
 import { issueRetryToken, openRetryToken } from "./retryToken.ts"
+import { resetToken, resetTokenNumber, statelessReset } from "./statelessReset.ts"
 
 const LONG_HEADER = 0x80
 const FIXED_BIT = 0x40
@@ -69,6 +72,8 @@ export interface SocketOptions {
   readonly sendBufferBytes: number
   /** Keep-alives are sent in half of it at the latest. */
   readonly idleTimeoutMillis: number
+  /** 32 bytes, for the tokens of stateless resets. */
+  readonly resetKey: Uint8Array
 }
 
 export class QuicSocket implements ConnectionHost {
@@ -87,6 +92,7 @@ export class QuicSocket implements ConnectionHost {
   readonly #byId = new Map<string, QuicConnection>()
   readonly #lastWords = new Map<string, LastWord>()
   readonly #retryKey = randomBytes(32)
+  readonly #resetKey: Uint8Array
   readonly #keepAliveMillis: number
   readonly #tickMillis: number
   #due: Array<QuicConnection> = []
@@ -96,10 +102,13 @@ export class QuicSocket implements ConnectionHost {
   #slabUsed = 0
   #failures = 0
   #failuresSince = 0
+  #strays = 0
+  #straysSince = 0
   #lastFrom: { readonly raw: string; readonly port: number; readonly info: ReceiveInfo } | undefined
 
-  private constructor(native: Native, udp: dgram.Socket, idleTimeoutMillis: number) {
+  private constructor(native: Native, udp: dgram.Socket, { idleTimeoutMillis, resetKey }: SocketOptions) {
     this.#native = native
+    this.#resetKey = resetKey
     this.#keepAliveMillis = Math.min(KEEP_ALIVE_MILLIS, idleTimeoutMillis / 2)
     this.#tickMillis = Math.min(MAX_TICK_MILLIS, idleTimeoutMillis / 8)
     this.#udp = udp
@@ -130,7 +139,7 @@ export class QuicSocket implements ConnectionHost {
         resolve()
       })
     })
-    return new QuicSocket(native, udp, options.idleTimeoutMillis)
+    return new QuicSocket(native, udp, options)
   }
 
   /** The receive buffer that the system grants, in bytes. */
@@ -247,11 +256,12 @@ export class QuicSocket implements ConnectionHost {
       if (lastWord.answers-- > 0) this.send(lastWord.to, lastWord.packet)
       return
     }
+    if ((first & LONG_HEADER) === 0) {
+      this.#receiveStray(packet, id, from)
+      return
+    }
     const mayBegin =
-      (first & LONG_HEADER) !== 0 &&
-      (first & PACKET_TYPE) === 0 &&
-      packet.length >= INITIAL_PACKET_BYTES &&
-      packet.readUInt32BE(1) === QUIC_VERSION_1
+      (first & PACKET_TYPE) === 0 && packet.length >= INITIAL_PACKET_BYTES && packet.readUInt32BE(1) === QUIC_VERSION_1
     if (mayBegin && this.newcomers !== undefined) this.#welcome(packet, id, from, this.newcomers)
   }
 
@@ -259,6 +269,31 @@ export class QuicSocket implements ConnectionHost {
     if (this.datagrams.length >= DATAGRAM_QUEUE) this.datagrams.shift()
     this.datagrams.push({ from: { host: SocketAddress.unmapped(from.address), port: from.port }, bytes })
     this.datagramArrived?.()
+  }
+
+  /** A packet for a connection that is not known: it is a stateless reset, or gets one. */
+  #receiveStray(packet: Buffer, id: string, from: dgram.RemoteInfo): void {
+    const now = Date.now()
+    if (now - this.#straysSince > 1_000) {
+      this.#strays = 0
+      this.#straysSince = now
+    }
+    if (++this.#strays > STRAYS_PER_SECOND) return
+    const info = this.#receiveInfo(from)
+    if (packet.length >= MIN_RESET_BYTES && this.#isReset(packet, info)) return
+    const reset = statelessReset(packet.length, resetToken(this.#resetKey, Buffer.from(id, "latin1")))
+    if (reset !== undefined) this.send(info.from, reset)
+  }
+
+  /** quiche finds its token in the packet, but only the one that came with the handshake of a connection that it dialed. */
+  #isReset(packet: Buffer, info: ReceiveInfo): boolean {
+    for (const connection of this.#connections) {
+      if (connection.isServer || connection.state !== "open") continue
+      if (!SocketAddress.equals(connection.remote, info.from)) continue
+      connection.receive(packet, info)
+      if (connection.native.isClosed()) return true
+    }
+    return false
   }
 
   /** Starts a connection from its first packet, if that is a good one. */
@@ -281,6 +316,7 @@ export class QuicSocket implements ConnectionHost {
         return
       }
       const id = original === null ? randomBytes(CONNECTION_ID_BYTES) : Buffer.from(dcid)
+      newcomers.config.setStatelessResetToken(resetTokenNumber(this.#resetKey, id))
       const native = this.#native.Connection.accept(id, original, info.to, info.from, newcomers.config)
       const connection = new QuicConnection(this, native, true, info.from, Date.now())
       this.#begin(connection, packet, info, [text(id), dialedId], newcomers)
@@ -422,7 +458,7 @@ export class QuicSocket implements ConnectionHost {
     }
     while (native.sourceCidsLeft() > 0) {
       const id = randomBytes(CONNECTION_ID_BYTES)
-      native.newSourceCid(id, randomBytes(16).readBigUInt64BE(), false)
+      native.newSourceCid(id, resetTokenNumber(this.#resetKey, id), false)
       this.#identify(connection, text(id))
     }
   }

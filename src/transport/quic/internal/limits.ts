@@ -79,6 +79,14 @@ export const LAST_WORD_PACKETS = 8
 export const CLOSED_ANSWER_MILLIS = 3_000
 export const CLOSED_ANSWERS = 8
 
+/**
+ * Length of a stateless reset: the smallest one that may be one (RFC 9000 §10.3), and one that needs not be longer. Strays
+ * that are looked at in a second, since each costs more than to drop it.
+ */
+export const MIN_RESET_BYTES = 21
+export const MAX_RESET_BYTES = 43
+export const STRAYS_PER_SECOND = 128
+
 /** Longest close reason that travels. */
 export const CLOSE_TEXT_BYTES = 1_000
 
