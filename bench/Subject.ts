@@ -32,7 +32,8 @@ export const cleanUp = async (): Promise<void> => {
 const COLLECT = ["--expose-gc", "--import", join(HERE, "roles", "collect.ts")]
 
 export const start = (args: ReadonlyArray<string>): ChildProcess => {
-  const child = spawn(process.execPath, [...COLLECT, ...args], { stdio: ["ignore", "pipe", "pipe"], cwd: folder })
+  const env = { ...process.env, CONNET_CACHE_DIR: folder }
+  const child = spawn(process.execPath, [...COLLECT, ...args], { stdio: ["ignore", "pipe", "pipe"], cwd: folder, env })
   children.add(child)
   child.once("exit", () => children.delete(child))
   return child

@@ -8,17 +8,17 @@ import { clientRole } from "./client.ts"
 import { controlRole } from "./control.ts"
 import { ConfigFlag } from "./flags.ts"
 import { fail, logSource } from "./launch.ts"
-import { prepare, reasonsOf } from "./Role.ts"
+import { prepare, type Role, reasonsOf } from "./Role.ts"
 import { relayRole } from "./relay.ts"
 import { serverRole } from "./server.ts"
+
+const ROLES: ReadonlyArray<Role<unknown>> = [serverRole, controlRole, relayRole, clientRole]
 
 /** Prepares every role that the files have a table for, and starts none. */
 const checkFiles = Effect.fnUntraced(function* (names: ReadonlyArray<string>, print: boolean) {
   const files = yield* readFiles([...(yield* ConfigFlag), ...names])
   const sources = [...files.sources, yield* logSource]
-  const roles = [serverRole, controlRole, relayRole, clientRole].filter(({ name }) =>
-    sources.some(({ tables }) => tables[name] !== undefined)
-  )
+  const roles = ROLES.filter(({ name }) => sources.some(({ tables }) => tables[name] !== undefined))
   const prepared = yield* Effect.forEach(roles, (role) => Effect.result(prepare(role, { ...files, sources })))
   const reasons = [yield* Effect.result(logConfig(sources)), ...prepared].flatMap(reasonsOf)
   const [first, ...rest] = distinct([...files.problems, ...reasons])

@@ -9,13 +9,14 @@ import * as Network from "../transport/Network.ts"
 import { Trust } from "../transport/Trust.ts"
 import * as Endpoints from "./endpoints.ts"
 import { clientSource } from "./flags.ts"
+import { lastingResetKey } from "./lastingResetKey.ts"
 import { launch } from "./launch.ts"
 import { listenAddress } from "./listenAddress.ts"
 import { VERSION } from "./version.ts"
 import { withAdvice } from "./withAdvice.ts"
 
 const prepare = Effect.fnUntraced(function* (sources: ReadonlyArray<ConfigSource>) {
-  const { serverName, serverAuthoritiesFile, ...config } = yield* clientConfig(sources)
+  const { serverName, serverAuthoritiesFile, transport, tuning, ...config } = yield* clientConfig(sources)
   const endpoints = {
     destinations: yield* Endpoints.destinations(config.destinations),
     sources: yield* Endpoints.sources(config.sources)
@@ -30,11 +31,17 @@ const prepare = Effect.fnUntraced(function* (sources: ReadonlyArray<ConfigSource
   }
   const proxy = yield* proxyChoice(config.proxy)
   const trust = Trust.authorities(serverName, roots)
+  const reachedAt = { ...directAddress, host: config.directAddress.host && directAddress.host }
   const findUplink = uplinkFor(config)
   const options = { ...config, ...endpoints, findUplink, proxy, trust, directAddress, buildVersion: VERSION }
-  return Client.run(options).pipe(
-    Effect.provide(Network.layer({ ...config.tuning, transport: config.transport })),
-    Effect.mapError(withAdvice('is another connet client running? Set client.direct-addr to another port, or to ":0"'))
+  const run = Effect.gen(function* () {
+    const resetKey = config.resetKey ?? (transport === "tcp" ? undefined : yield* lastingResetKey(reachedAt))
+    const network = Network.layer({ ...tuning, transport, ...(resetKey !== undefined && { resetKey }) })
+    return yield* Effect.provide(Client.run(options), network)
+  })
+  return Effect.mapError(
+    run,
+    withAdvice('is another connet client running? Set client.direct-addr to another port, or to ":0"')
   )
 })
 

@@ -22,6 +22,7 @@ import { type NatPmp, natPmpSetting } from "./NatPmp.ts"
 import type { ProxySetting } from "./ProxySetting.ts"
 import { parsed, parsedTexts } from "./parsed.ts"
 import { parseEncryptions } from "./parseEncryptions.ts"
+import { resetKey } from "./resetKey.ts"
 import { handshakeTimeout, sessionSettings } from "./sessionSettings.ts"
 import { clientToken } from "./Tokens.ts"
 import { type Tuning, tuning } from "./Tuning.ts"
@@ -41,6 +42,8 @@ export interface ClientConfig {
   readonly directAddress: HostPort
   /** How the router is found that shall forward the port of that socket. */
   readonly natPmp: NatPmp
+  /** What all tokens of stateless resets follow from; undefined: nothing is configured. */
+  readonly resetKey: Redacted.Redacted<Uint8Array> | undefined
   /** How TCP connections to the server and to relays are dialed. */
   readonly proxy: ProxySetting
   /** What it listens on and dials with. */
@@ -90,6 +93,13 @@ export const clientConfig = Effect.fnUntraced(function* (sources: ReadonlyArray<
     sources: endpoints("sources", table.sources ?? {}, sourceConfig),
     token: yield* Effect.result(
       clientToken({ file: table["token-file"] ?? "", literal: table.token ?? "", origin: origin(["token"]) })
+    ),
+    resetKey: yield* Effect.result(
+      resetKey({
+        file: table["direct-stateless-reset-key-file"] ?? "",
+        literal: table["direct-stateless-reset-key"] ?? "",
+        origin: origin(["direct-stateless-reset-key"])
+      })
     )
   })
   const server = checked.settings["server-addr"]
@@ -99,6 +109,7 @@ export const clientConfig = Effect.fnUntraced(function* (sources: ReadonlyArray<
     server,
     serverName: checked.settings["server-name"] ?? server.host,
     serverAuthoritiesFile: checked.settings["server-cas-file"],
+    resetKey: checked.resetKey,
     directAddress: checked.settings["direct-addr"],
     natPmp: checked.settings["nat-pmp"],
     proxy: checked.settings.proxy,

@@ -100,6 +100,8 @@ export const ClientTable = Schema.Struct({
   "server-name": text,
   "direct-addr": text,
   "nat-pmp": text,
+  "direct-stateless-reset-key": text,
+  "direct-stateless-reset-key-file": text,
   proxy: text,
   transport: text,
   "handshake-idle-timeout": duration,
@@ -220,6 +222,5 @@ export interface ConfigSource {
  * whoever wrote them spelled them right. `*` stands for an endpoint's name.
  */
 export const PLANNED_KEYS: ReadonlySet<string> = new Set([
-  ...["direct-stateless-reset-key", "direct-stateless-reset-key-file"].map((key) => `client.${key}`),
   ...["client", "server", "control", "relay"].map((role) => `${role}.status-addr`)
 ])

@@ -2,7 +2,8 @@
  * Folding of several sources into one, as upstream does it, from left to right with the command line last.
  *
  * - A later value replaces an earlier one, unless it is empty (`""`, 0, an empty list): nothing can be reset.
- * - A token and the file for it are one unit, so are tokens and their file: whoever sets one of them replaces both.
+ * - A token and the file for it are one unit, so are tokens and their file, and a key and its file: whoever sets one of
+ *   them replaces both.
  * - Arrays of tables of the same length are folded one by one; of another length, the later array replaces the earlier.
  * - Endpoints are folded name by name, limits and tuning one by one.
  * - `endpoint-expiry-disable` stays on once it is on.
@@ -43,11 +44,13 @@ const foldTables = (a: ConfigTables, b: ConfigTables): ConfigTables => ({
 })
 
 const foldClient = (a: ClientTable, b: ClientTable): ClientTable => ({
-  ...overlay(replaced(a, b, ["token", "token-file"]), b),
+  ...overlay(replaced(replaced(a, b, ["token", "token-file"]), b, RESET_KEY), b),
   ...both(a, b, "tuning", overlay),
   ...both(a, b, "destinations", foldEndpoints),
   ...both(a, b, "sources", foldEndpoints)
 })
+
+const RESET_KEY = ["direct-stateless-reset-key", "direct-stateless-reset-key-file"] as const
 
 type Tables<Table> = Readonly<Record<string, Table>>
 

@@ -43,8 +43,12 @@ export const loadFiles = Effect.fnUntraced(function* (files: ReadonlyArray<strin
 
 /** The text of a file that is named by `key` (empty: a configuration file itself). */
 export const readText = (file: string, key: string) =>
+  Effect.map(readBytes(file, key), (bytes) => bytes.toString("utf8"))
+
+/** The same of a file that holds no text. */
+export const readBytes = (file: string, key: string) =>
   Effect.tryPromise({
-    try: () => readFile(file, "utf8"),
+    try: () => readFile(file),
     catch: (cause) => {
       const code = (cause as NodeJS.ErrnoException).code ?? "unknown error"
       return code === "ENOENT" ? new FileMissing({ file, key }) : new FileUnreadable({ file, key, code })

@@ -40,7 +40,11 @@ export const startProgram = Effect.fnUntraced(function* (command: ReadonlyArray<
   const [program = "", ...args] = command
   const child = yield* Effect.acquireRelease(
     Effect.sync(() => {
-      const child = spawn(program, args, { cwd: folder, stdio: ["ignore", "ignore", "pipe"] })
+      const child = spawn(program, args, {
+        cwd: folder,
+        env: { ...process.env, CONNET_CACHE_DIR: "." },
+        stdio: ["ignore", "ignore", "pipe"]
+      })
       child.stderr!.setEncoding("utf8").on("data", (text) => {
         log += text
       })

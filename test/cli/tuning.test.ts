@@ -1,7 +1,8 @@
 /** What each command makes of `[<role>.tuning]`, up to the point where it opens sockets. */
+import { readFileSync } from "node:fs"
 import { join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Layer, Redacted } from "effect"
+import { ConfigProvider, Effect, Layer, Redacted } from "effect"
 import { vi } from "vitest"
 import { issueServer } from "../../src/certs/issue.ts"
 import { run } from "../../src/cli/main.ts"
@@ -29,17 +30,23 @@ describe("tuning", () => {
         const layer = vi.mocked(Network.layer).mockReturnValue(Layer.effect(Transport, Effect.fail(noNetwork)))
         const stderr = vi.spyOn(process.stderr, "write").mockReturnValue(true)
         yield* Effect.addFinalizer(() => Effect.sync(() => vi.restoreAllMocks()))
-        yield* Effect.exit(run([...(role === "client" ? [] : [role]), "--config", join(config, "a.toml")]))
+        const environment = ConfigProvider.fromUnknown({ CONNET_CACHE_DIR: config })
+        yield* Effect.exit(
+          run([...(role === "client" ? [] : [role]), "--config", join(config, "a.toml")]).pipe(
+            Effect.provideService(ConfigProvider.ConfigProvider, environment)
+          )
+        )
         assert.include(String(stderr.mock.calls.at(-1)), "no network in this test")
-        assert.deepEqual(layer.mock.lastCall, [
-          {
-            transport: "quic",
-            congestionControl: "reno",
-            receiveBufferBytes: 65_536,
-            sendBufferBytes: 32_768,
-            idleTimeoutMillis: 7_000
-          }
-        ])
+        const { resetKey, ...options } = layer.mock.lastCall![0]!
+        assert.deepEqual(options, {
+          transport: "quic",
+          congestionControl: "reno",
+          receiveBufferBytes: 65_536,
+          sendBufferBytes: 32_768,
+          idleTimeoutMillis: 7_000
+        })
+        const kept = role === "client" ? readFileSync(join(config, "stateless-reset-19192.key")) : undefined
+        assert.deepEqual(resetKey && Buffer.from(Redacted.value(resetKey)), kept)
       })
     )
   }

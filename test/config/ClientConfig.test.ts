@@ -1,7 +1,10 @@
+import { writeFileSync } from "node:fs"
+import { join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
-import { ConfigProvider, Effect, Result } from "effect"
+import { ConfigProvider, Effect, Redacted, Result } from "effect"
 import { clientConfig } from "../../src/config/ClientConfig.ts"
 import { parseFile } from "../../src/config/loadFiles.ts"
+import { folder } from "./golden.ts"
 
 const noEnvironment = Effect.provideService(ConfigProvider.ConfigProvider, ConfigProvider.fromUnknown({}))
 
@@ -46,6 +49,37 @@ describe("encryptions of relayed streams", () => {
         'a.toml:2: client.relay-encryptions: "TLS" is not an encryption; did you mean "tls"? Else write "none", "tls" or "dhxcp"',
         'a.toml:5: client.destinations.a.relay-encryptions: "aes" is not an encryption; write "none", "tls" or "dhxcp"; "tls" is there more than once; keep one'
       ])
+    }).pipe(noEnvironment)
+  )
+})
+
+describe("the key of stateless resets", () => {
+  it.effect("is refused with what to write, and is not shown", () =>
+    Effect.gen(function* () {
+      const refusal = (settings: string) =>
+        Effect.map(Effect.flip(clientConfig([source(`[client]\n${settings}`)])), ({ message }) => message)
+      assert.strictEqual(
+        yield* refusal('direct-stateless-reset-key = "0123"'),
+        "a.toml:2: client.direct-stateless-reset-key: it is not 32 bytes in base32hex; write 52 of 0-9 and a-v, or leave it out to have a key made and kept"
+      )
+      const path = yield* folder({ key: "short" })
+      assert.strictEqual(
+        yield* refusal(`direct-stateless-reset-key-file = "${path}/key"`),
+        `${path}/key: client.direct-stateless-reset-key-file: the file has 5 bytes, and a key has 32; make one with "head -c 32 /dev/urandom"`
+      )
+    }).pipe(noEnvironment)
+  )
+
+  it.effect("is any 32 bytes of a file", () =>
+    Effect.gen(function* () {
+      const path = yield* folder({})
+      const bytes = Uint8Array.from({ length: 32 }, (_, at) => 255 - at)
+      writeFileSync(join(path, "key"), bytes)
+      const { resetKey } = yield* clientConfig([
+        source(`[client]\ndirect-stateless-reset-key-file = "${path}/key"\ndirect-stateless-reset-key = "0123"`)
+      ])
+      assert.deepEqual(Uint8Array.from(Redacted.value(resetKey!)), bytes)
+      assert.notInclude(JSON.stringify({ resetKey }), "255")
     }).pipe(noEnvironment)
   )
 })

@@ -1,3 +1,4 @@
+import { basename } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Result } from "effect"
 import type { ConfigReason } from "../../src/config/ConfigError.ts"
@@ -77,7 +78,10 @@ const checkError = (golden: GoldenCase, reasons: ReadonlyArray<ConfigReason>) =>
     )
   } else if (key !== undefined && golden.result.kind !== "bad-toml-or-value") {
     assert.include(
-      reasons.map((reason) => ("key" in reason ? reason.key : "")),
+      reasons.flatMap((reason) => [
+        "key" in reason ? reason.key : "",
+        "origin" in reason ? basename(reason.origin) : ""
+      ]),
       key
     )
   }

@@ -63,7 +63,7 @@ for (const [role, config, complete] of ROLES) {
           `b.toml:3: ${role}.tuning.idle-timeout: 4.9s is no idle timeout; write a duration from 5s to 10m`
         ])
         assert.deepStrictEqual(yield* refusal('idle-timeout = "10m1s"'), [
-          `b.toml:3: ${role}.tuning.idle-timeout: 601s is no idle timeout; write a duration from 5s to 10m`
+          `b.toml:2: ${role}.tuning.idle-timeout: 601s is no idle timeout; write a duration from 5s to 10m`
         ])
       }).pipe(noEnvironment)
     )

@@ -1,9 +1,11 @@
 /** Upstream's configuration cases (test/fixtures/config.json), and running one of them. */
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { dirname, join } from "node:path"
 import { ConfigProvider, Duration, Effect, Redacted } from "effect"
-import { clientConfig } from "../../src/config/ClientConfig.ts"
+import { lastingResetKey } from "../../src/cli/lastingResetKey.ts"
+import { type ClientConfig, clientConfig } from "../../src/config/ClientConfig.ts"
+import type { ConfigError } from "../../src/config/ConfigError.ts"
 import type { ConfigSource } from "../../src/config/ConfigTables.ts"
 import { controlConfig } from "../../src/config/ControlConfig.ts"
 import type { EndpointConfig, SourceConfig } from "../../src/config/EndpointConfig.ts"
@@ -43,6 +45,7 @@ export const golden = JSON.parse(readFileSync(join(import.meta.dirname, "..", "f
   readonly cases: ReadonlyArray<GoldenCase>
   readonly durations: ReadonlyArray<{ text: string; ok: boolean; nanoseconds: string }>
   readonly server_addresses: ReadonlyArray<{ server_addr: string; ok: boolean; dial: string; tls_name: string }>
+  readonly reset_key_files: ReadonlyArray<{ direct_addr: string; file: string }>
   readonly hostports: ReadonlyArray<{ listen: string; text: string; ok: boolean; host: string; port: number }>
   readonly listen_addresses: ReadonlyArray<{ text: string; ok: boolean; address: string }>
   readonly endpoint_expiry: ReadonlyArray<{ disable: boolean; timeout_ns: number; effective_ns: number }>
@@ -64,38 +67,54 @@ export const folder = (files: Readonly<Record<string, string>>) =>
   )
 
 /** What the case makes of its files and flags: a configuration in the shape of the fixture, or the error. */
-export const runCase = Effect.fnUntraced(
-  function* (golden: GoldenCase, flags: ReadonlyArray<ConfigSource>) {
-    const extra = (golden.extra_files ?? []).map(({ name, text, repeat = "", times = 0 }) => ({
-      name,
-      text: text ?? repeat.repeat(times)
-    }))
-    const names = new Set(extra.map(({ name }) => name))
-    const path = yield* folder({
-      ...Object.fromEntries(golden.files.flatMap(({ name, toml }) => (toml === undefined ? [] : [[name, toml]]))),
-      ...Object.fromEntries(extra.map(({ name, text }) => [name, text]))
-    })
-    const files = yield* loadFiles(golden.files.map(({ name }) => join(path, name)))
-    // The cases name their token files relative to their own folder.
-    const inFolder = (source: ConfigSource): ConfigSource =>
-      JSON.parse(
-        JSON.stringify(source, (key, value) => {
-          if (typeof value === "bigint") return { nanos: String(value) }
-          return key.endsWith("-file") && names.has(value) ? join(path, value) : value
-        }),
-        (_, value) => (value?.nanos === undefined ? value : BigInt(value.nanos))
+export const runCase = Effect.fnUntraced(function* (golden: GoldenCase, flags: ReadonlyArray<ConfigSource>) {
+  const extra = (golden.extra_files ?? []).map(({ name, text, repeat = "", times = 0 }) => ({
+    name,
+    text: text ?? repeat.repeat(times)
+  }))
+  const names = new Set(extra.map(({ name }) => name))
+  const path = yield* folder({
+    ...Object.fromEntries(golden.files.flatMap(({ name, toml }) => (toml === undefined ? [] : [[name, toml]]))),
+    ...Object.fromEntries(extra.map(({ name, text }) => [name, text]))
+  })
+  mkdirSync(join(path, "cache"), { recursive: true })
+  const files = yield* loadFiles(golden.files.map(({ name }) => join(path, name)))
+  // The cases name their token files relative to their own folder.
+  const inFolder = (source: ConfigSource): ConfigSource =>
+    JSON.parse(
+      JSON.stringify(source, (key, value) => {
+        if (typeof value === "bigint") return { nanos: String(value) }
+        return key.endsWith("-file") && names.has(value) ? join(path, value) : value
+      }),
+      (_, value) => (value?.nanos === undefined ? value : BigInt(value.nanos))
+    )
+  const sources = [...files, ...flags].map(inFolder)
+  const { level, format } = yield* logConfig(sources)
+  const log = { "log-level": level, "log-format": format }
+  if (golden.command === "check") return { log, effective: undefined }
+  return {
+    log,
+    effective: yield* EFFECTIVE[golden.command](sources, path).pipe(
+      Effect.provideService(
+        ConfigProvider.ConfigProvider,
+        ConfigProvider.fromUnknown(environmentIn(path, golden.env ?? {}))
       )
-    const sources = [...files, ...flags].map(inFolder)
-    const { level, format } = yield* logConfig(sources)
-    const log = { "log-level": level, "log-format": format }
-    if (golden.command === "check") return { log, effective: undefined }
-    return { log, effective: yield* EFFECTIVE[golden.command](sources) }
-  },
-  (effect, golden) =>
-    effect.pipe(Effect.provideService(ConfigProvider.ConfigProvider, ConfigProvider.fromUnknown(golden.env ?? {})))
-)
+    )
+  }
+})
 
-const client = Effect.fnUntraced(function* (files: ReadonlyArray<ConfigSource>) {
+/** The cases run in their own folder, which has an empty `cache`; a cache that is no absolute path stays so. */
+const environmentIn = (path: string, env: Readonly<Record<string, string>>) => {
+  const inFolder = ["CONNET_CACHE_DIR", "CACHE_DIRECTORY", "HOME"]
+  return Object.fromEntries(
+    Object.entries({ CONNET_CACHE_DIR: "cache", HOME: "home", ...env }).map(([name, value]) => [
+      name,
+      inFolder.includes(name) && value !== "" ? join(path, value) : value
+    ])
+  )
+}
+
+const client = Effect.fnUntraced(function* (files: ReadonlyArray<ConfigSource>, path: string) {
   const config = yield* clientConfig(files)
   const common = ({ route, relayEncryptions, dialTimeout }: EndpointConfig) => ({
     route,
@@ -121,10 +140,27 @@ const client = Effect.fnUntraced(function* (files: ReadonlyArray<ConfigSource>) 
     server_tls_name: config.serverName,
     direct_addr: text(config.directAddress),
     nat_pmp: config.natPmp,
+    reset_key: yield* resetKey(config, path),
     handshake_idle_timeout_ns: nanos(config.handshakeTimeout),
     destinations,
     sources
   }
+})
+
+/** The bytes that are configured or were there, or the file that was made. */
+const resetKey = Effect.fnUntraced(function* (config: ClientConfig, path: string) {
+  const keyFile = () => readdirSync(path, { recursive: true, encoding: "utf8" }).find((name) => name.endsWith(".key"))
+  const hex = (key: Redacted.Redacted<Uint8Array>) => Buffer.from(Redacted.value(key)).toString("hex")
+  if (config.resetKey !== undefined) return { bytes: hex(config.resetKey) }
+  const before = keyFile()
+  const key = yield* lastingResetKey(config.directAddress)
+  if (key === undefined) return null
+  if (before !== undefined) return { bytes: hex(key), from_file: before }
+  const file = keyFile() ?? ""
+  const bytes = readFileSync(join(path, file))
+  if (bytes.toString("hex") !== hex(key)) throw new Error(`${file} holds another key`)
+  const mode = (statSync(join(path, file)).mode & 0o777).toString(8).padStart(4, "0")
+  return { generated_file: file, size: bytes.length, mode }
 })
 
 const where = (url: EndpointUrl) => {
@@ -179,7 +215,10 @@ const relay = Effect.fnUntraced(function* (sources: ReadonlyArray<ConfigSource>)
   }
 })
 
-const EFFECTIVE = { client, server, control, relay }
+const EFFECTIVE: Record<
+  Role,
+  (sources: ReadonlyArray<ConfigSource>, path: string) => Effect.Effect<unknown, ConfigError>
+> = { client, server, control, relay }
 
 /** A token, with its rules if it has any. */
 const tokenRule = ({ token, addresses, names, role }: TokenRule) => {

@@ -3,6 +3,7 @@
  *
  * The process is told to stop when its Scope closes, and killed when it has not half a second later.
  */
+import { dirname } from "node:path"
 import { Deferred, Effect, Ref, Result, Schema, Stream } from "effect"
 import { ChildProcess } from "effect/process"
 
@@ -47,6 +48,7 @@ export const startRole = Effect.fnUntraced(function* (
     stdin: "ignore",
     stdout: "ignore",
     stderr: "pipe",
+    env: { CONNET_CACHE_DIR: dirname(configFile) },
     extendEnv: true,
     forceKillAfter: "500 millis"
   })
