@@ -14,6 +14,7 @@ import { isIPv6 } from "node:net"
 import * as SocketAddress from "../../../domain/SocketAddress.ts"
 import type { Datagram } from "../../Transport.ts"
 import { Lost } from "../../TransportError.ts"
+import { destinationId, idText, LONG_HEADER, sourceId } from "./connectionIds.ts"
 import { initialClose } from "./initialClose.ts"
 import {
   CLOSED_ANSWER_MILLIS,
@@ -32,21 +33,18 @@ import {
   SEND_QUEUE_BYTES,
   STRAYS_PER_SECOND
 } from "./limits.ts"
-import { MAX_CONNECTION_ID_BYTES, type Native, type NativeConfig } from "./native.ts"
+import type { Native, NativeConfig } from "./native.ts"
 import { type ConnectionHost, QuicConnection, type ReadBuffer } from "./QuicConnection.ts"
 import { issueRetryToken, openRetryToken } from "./retryToken.ts"
+import { slabReader } from "./slabReader.ts"
 import { resetToken, resetTokenNumber, statelessReset } from "./statelessReset.ts"
 
-const LONG_HEADER = 0x80
 const FIXED_BIT = 0x40
 const PACKET_TYPE = 0x30
 const QUIC_VERSION_1 = 1
 
 /** Memory that packets are written to before they go out; several bursts long. */
 const SEND_SLAB_BYTES = 256 * 1024
-/** Memory that stream data is received into. A chunk that somebody keeps holds no more than this. */
-const READ_SLAB_BYTES = 64 * 1024
-const MIN_READ_BYTES = 8 * 1024
 
 const MAX_TICK_MILLIS = 1_000
 
@@ -167,7 +165,7 @@ export class QuicSocket implements ConnectionHost {
       config
     )
     const connection = new QuicConnection(this, native, false, remote, Date.now())
-    this.#add(connection, [text(id)])
+    this.#add(connection, [idText(id)])
     this.schedule(connection)
     return connection
   }
@@ -319,7 +317,7 @@ export class QuicSocket implements ConnectionHost {
       newcomers.config.setStatelessResetToken(resetTokenNumber(this.#resetKey, id))
       const native = this.#native.Connection.accept(id, original, info.to, info.from, newcomers.config)
       const connection = new QuicConnection(this, native, true, info.from, Date.now())
-      this.#begin(connection, packet, info, [text(id), dialedId], newcomers)
+      this.#begin(connection, packet, info, [idText(id), dialedId], newcomers)
     } catch {
       // Not the beginning of a connection.
     }
@@ -452,14 +450,14 @@ export class QuicSocket implements ConnectionHost {
     if (connection.state !== "open") return
     const { native } = connection
     for (let retired = native.retiredScidNext(); retired !== null; retired = native.retiredScidNext()) {
-      const id = text(retired)
+      const id = idText(retired)
       connection.ids.delete(id)
       this.#byId.delete(id)
     }
     while (native.sourceCidsLeft() > 0) {
       const id = randomBytes(CONNECTION_ID_BYTES)
       native.newSourceCid(id, resetTokenNumber(this.#resetKey, id), false)
-      this.#identify(connection, text(id))
+      this.#identify(connection, idText(id))
     }
   }
 
@@ -510,46 +508,5 @@ const nextPacket = (connection: QuicConnection, space: Uint8Array) => {
     return connection.native.send(space)
   } catch {
     return null
-  }
-}
-
-/** Ids as map keys: one character a byte. */
-const text = (id: Uint8Array): string => Buffer.from(id.buffer, id.byteOffset, id.byteLength).toString("latin1")
-
-/** The id that a packet is addressed to (RFC 8999 §5), or undefined when it has none. */
-const destinationId = (packet: Buffer): string | undefined => {
-  if ((packet[0]! & LONG_HEADER) === 0) {
-    return packet.length > CONNECTION_ID_BYTES ? packet.toString("latin1", 1, 1 + CONNECTION_ID_BYTES) : undefined
-  }
-  const length = packet[5] ?? 0
-  const end = 6 + length
-  return length === 0 || length > MAX_CONNECTION_ID_BYTES || packet.length < end
-    ? undefined
-    : packet.toString("latin1", 6, end)
-}
-
-/** The id that a packet with a long header comes from (RFC 8999 §5.1), or undefined when there is none within it. */
-const sourceId = (packet: Buffer): Buffer | undefined => {
-  const start = 7 + packet[5]!
-  const length = packet[start - 1] ?? 0
-  return length > MAX_CONNECTION_ID_BYTES || packet.length < start + length
-    ? undefined
-    : packet.subarray(start, start + length)
-}
-
-const slabReader = (): ReadBuffer => {
-  let slab = Buffer.allocUnsafeSlow(READ_SLAB_BYTES)
-  let used = 0
-  return {
-    space: () => {
-      if (READ_SLAB_BYTES - used < MIN_READ_BYTES) {
-        slab = Buffer.allocUnsafeSlow(READ_SLAB_BYTES)
-        used = 0
-      }
-      return slab.subarray(used)
-    },
-    consumed: (bytes) => {
-      used += bytes
-    }
   }
 }
