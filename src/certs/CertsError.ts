@@ -87,6 +87,16 @@ export class KeyMismatch extends Schema.TaggedError<KeyMismatch>()("KeyMismatch"
   }
 }
 
+/** What a server made for itself cannot be read, or not be kept. */
+export class OwnIdentityUnusable extends Schema.TaggedError<OwnIdentityUnusable>()("OwnIdentityUnusable", {
+  file: Schema.String,
+  detail: Schema.String
+}) {
+  override get message() {
+    return `${this.file} is unusable: ${this.detail}; repair it, or remove it to make another identity, with a new link for all clients`
+  }
+}
+
 export const CertsReason = Schema.Union([
   FileMissing,
   FileUnreadable,
@@ -95,7 +105,8 @@ export const CertsReason = Schema.Union([
   KeyAbsent,
   KeyEncrypted,
   KeyMalformed,
-  KeyMismatch
+  KeyMismatch,
+  OwnIdentityUnusable
 ])
 
 export type CertsReason = typeof CertsReason.Type

@@ -13,10 +13,11 @@ import { lastingResetKey } from "./lastingResetKey.ts"
 import { launch } from "./launch.ts"
 import { listenAddress } from "./listenAddress.ts"
 import { VERSION } from "./version.ts"
-import { withAdvice } from "./withAdvice.ts"
+import { isTaken, withAdvice } from "./withAdvice.ts"
 
 const prepare = Effect.fnUntraced(function* (sources: ReadonlyArray<ConfigSource>) {
-  const { serverName, serverAuthoritiesFile, transport, tuning, ...config } = yield* clientConfig(sources)
+  const { serverName, serverAuthoritiesFile, serverPin, anyDirectPort, transport, tuning, ...config } =
+    yield* clientConfig(sources)
   const endpoints = {
     destinations: yield* Endpoints.destinations(config.destinations),
     sources: yield* Endpoints.sources(config.sources)
@@ -30,14 +31,24 @@ const prepare = Effect.fnUntraced(function* (sources: ReadonlyArray<ConfigSource
     yield* Effect.logWarning("nothing to do: set client.destinations or client.sources")
   }
   const proxy = yield* proxyChoice(config.proxy)
-  const trust = Trust.authorities(serverName, roots)
+  const trust = serverPin === undefined ? Trust.authorities(serverName, roots) : Trust.fingerprint(serverPin)
   const reachedAt = { ...directAddress, host: config.directAddress.host && directAddress.host }
   const findUplink = uplinkFor(config)
   const options = { ...config, ...endpoints, findUplink, proxy, trust, directAddress, buildVersion: VERSION }
   const run = Effect.gen(function* () {
     const resetKey = config.resetKey ?? (transport === "tcp" ? undefined : yield* lastingResetKey(reachedAt))
     const network = Network.layer({ ...tuning, transport, ...(resetKey !== undefined && { resetKey }) })
-    return yield* Effect.provide(Client.run(options), network)
+    const start = (port: number) =>
+      Effect.provide(Client.run({ ...options, directAddress: { ...directAddress, port } }), network)
+    if (!anyDirectPort) return yield* start(directAddress.port)
+    return yield* start(directAddress.port).pipe(
+      Effect.catchIf(isTaken, ({ message }) =>
+        Effect.logInfo("direct.port").pipe(
+          Effect.annotateLogs({ reason: message, hint: "another port is taken; choose one with client.direct-addr" }),
+          Effect.andThen(start(0))
+        )
+      )
+    )
   })
   return Effect.mapError(
     run,

@@ -7,19 +7,19 @@ import { ControlServer } from "../directory/server/ControlServer.ts"
 import * as Network from "../transport/Network.ts"
 import { controlIdentity } from "./controlIdentity.ts"
 import { controlFlags, controlSource } from "./flags.ts"
-import { ingresses } from "./ingresses.ts"
+import { identityIn, ingresses } from "./ingresses.ts"
 import { launch } from "./launch.ts"
 import { withAdvice } from "./withAdvice.ts"
 
 const prepare = Effect.fnUntraced(function* (sources: ReadonlyArray<ConfigSource>) {
   const { clients, relays, transport, tuning, endpointExpiry, storeFolder } = yield* controlConfig(sources)
   const options = {
-    ingresses: yield* ingresses("control.clients-ingress", clients.ingresses),
+    ingresses: yield* ingresses("control.clients-ingress", clients.ingresses, identityIn),
     access: makeAccess(clients.tokens),
     endpointExpiry,
     relays: {
       access: makeAccess(relays.tokens),
-      ingresses: yield* ingresses("control.relays-ingress", relays.ingresses)
+      ingresses: yield* ingresses("control.relays-ingress", relays.ingresses, identityIn)
     }
   }
   if (clients.tokens.length === 0) {

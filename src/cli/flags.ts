@@ -33,6 +33,28 @@ const list = (name: string, metavar: string, description: string) =>
     )
   )
 
+/** Names with what they stand for: `web=8080`, `web=host:8080`, `files=file:/srv`. A port is one of this machine. */
+const pairs = (name: string, description: string) =>
+  texts(name, "name=url", description).pipe(
+    Flag.mapTryCatch(
+      (values) => {
+        const named = values.map(pair)
+        const twice = named.find(([name], at) => named.findIndex(([other]) => other === name) !== at)
+        if (twice !== undefined) throw new Error(`"${twice[0]}" is there twice; give each its own name`)
+        return named
+      },
+      (error) => (error as Error).message
+    )
+  )
+
+const pair = (text: string): readonly [string, string] => {
+  const at = text.indexOf("=")
+  if (at < 1 || at === text.length - 1) throw new Error(`"${text}" is not a name and a port or URL; write web=8080`)
+  const target = text.slice(at + 1)
+  if (/^\d+$/.test(target)) return [text.slice(0, at), `tcp://localhost:${target}`]
+  return [text.slice(0, at), /^[a-z]+:(?!\d+$)/i.test(target) ? target : `tcp://${target}`]
+}
+
 /** `--config`, of every command. */
 export const ConfigFlag = GlobalFlag.Setting("config")({
   flag: Flag.String("config").pipe(
@@ -67,9 +89,13 @@ const NAT_PMP = "How to find the router that forwards the port: system, dial or 
 const ENCRYPTIONS = "How relayed streams may be encrypted: none, tls, dhxcp (default: tls,dhxcp)"
 
 export const clientFlags = {
+  server: text("server", "link", "The link that the server prints: connet://token@host:port?pin=…"),
+  expose: pairs("expose", "A service of this device: its port, host:port or URL"),
+  use: pairs("use", "Where to use one of another device: a port here, or a URL"),
   token: text("token", "text", "What proves to the server that this client may connect"),
   "token-file": text("token-file", "file", "A file with the token in its first line"),
   metadata: text("metadata", "text", "Free text that peers and the server see"),
+  "server-pin": text("server-pin", "sha256", "The fingerprint of the server's certificate, in place of authorities"),
   "server-addr": text("server-addr", "host:port", "The server (default: 127.0.0.1:19190)"),
   "server-cas-file": text("server-cas-file", "file", "PEM roots that vouch for the server (default: the system's)"),
   "server-name": text("server-name", "name", "The name on the server's certificate (default: the host of the server)"),
@@ -192,21 +218,27 @@ export const clientSource = (flags: Values<typeof clientFlags>): ConfigSource =>
     "src-url": sourceUrl,
     "src-route": sourceRoute,
     "src-relay-encryption": sourceEncryptions,
+    expose,
+    use,
     ...rest
   } = flags
+  const destinations = {
+    ...urls(expose),
+    ...endpoint(destination, {
+      url: destinationUrl,
+      route: destinationRoute,
+      "relay-encryptions": destinationEncryptions
+    })
+  }
+  const sources = {
+    ...urls(use),
+    ...endpoint(source, { url: sourceUrl, route: sourceRoute, "relay-encryptions": sourceEncryptions })
+  }
   return commandLine({
     client: {
       ...given(rest),
-      ...endpoint("destinations", destination, {
-        url: destinationUrl,
-        route: destinationRoute,
-        "relay-encryptions": destinationEncryptions
-      }),
-      ...endpoint("sources", source, {
-        url: sourceUrl,
-        route: sourceRoute,
-        "relay-encryptions": sourceEncryptions
-      })
+      ...(Object.keys(destinations).length === 0 ? {} : { destinations }),
+      ...(Object.keys(sources).length === 0 ? {} : { sources })
     }
   })
 }
@@ -304,11 +336,11 @@ const given = <A extends Readonly<Record<string, Value>>>(flags: A): Given<A> =>
     })
   ) as Given<A>
 
-const endpoint = <A extends Readonly<Record<string, Value>>>(
-  kind: "destinations" | "sources",
-  name: Option.Option<string>,
-  fields: A
-) => (Option.isNone(name) || name.value === "" ? {} : { [kind]: { [name.value]: given(fields) } })
+const endpoint = <A extends Readonly<Record<string, Value>>>(name: Option.Option<string>, fields: A) =>
+  Option.isNone(name) || name.value === "" ? {} : { [name.value]: given(fields) }
+
+const urls = (pairs: ReadonlyArray<readonly [string, string]>) =>
+  Object.fromEntries(pairs.map(([name, url]) => [name, { url }]))
 
 /** One ingress, if anything is known about it. */
 const ingress = <A extends Readonly<Record<string, Value>>>(fields: A): ReadonlyArray<Given<A>> => {

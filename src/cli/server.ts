@@ -1,36 +1,53 @@
-import { Effect } from "effect"
+import { Console, Effect } from "effect"
 import { Command } from "effect/cli"
+import { fingerprint } from "../certs/ownIdentity.ts"
 import type { ConfigSource } from "../config/ConfigTables.ts"
 import { serverConfig } from "../config/ServerConfig.ts"
+import { formatServerLink } from "../config/ServerLink.ts"
 import { logExpired, makeAccess } from "../directory/server/Access.ts"
+import { unrestricted } from "../domain/TokenRule.ts"
 import { startCombined } from "../relay/server/Relay.ts"
 import * as Network from "../transport/Network.ts"
 import { controlIdentity } from "./controlIdentity.ts"
+import { ownIdentityIn, ownTokenIn, reachableAt } from "./firstContact.ts"
 import { serverFlags, serverSource } from "./flags.ts"
-import { ingresses, relayIngresses } from "./ingresses.ts"
+import { identityIn, ingresses, relayIngresses } from "./ingresses.ts"
 import { launch } from "./launch.ts"
 import { VERSION } from "./version.ts"
 import { withAdvice } from "./withAdvice.ts"
 
 const prepare = Effect.fnUntraced(function* (sources: ReadonlyArray<ConfigSource>) {
   const { tokens, endpointExpiry, storeFolder, relayLimits: limits, ...config } = yield* serverConfig(sources)
-  const control = {
-    ingresses: yield* ingresses("server.ingress", config.ingresses),
-    access: makeAccess(tokens),
-    endpointExpiry
-  }
+  const configured = yield* ingresses("server.ingress", config.ingresses, (files) =>
+    files === undefined ? Effect.undefined : identityIn(files)
+  )
   const relay = {
     ingresses: yield* relayIngresses("server.relay-ingress", config.relayIngresses),
     limits,
     buildVersion: VERSION
   }
-  if (tokens.length === 0) {
+  const firstContact = configured.some(({ identity }) => identity === undefined)
+  if (tokens.length === 0 && !firstContact) {
     yield* Effect.logWarning("no tokens, so no client can connect: set server.tokens or server.tokens-file")
   }
   yield* logExpired(tokens)
-  return controlIdentity("server", storeFolder).pipe(
-    Effect.flatMap((identity) => startCombined({ control: { ...control, identity }, relay })),
-    Effect.flatMap(({ run }) => run),
+
+  const run = Effect.gen(function* () {
+    const identity = yield* controlIdentity("server", storeFolder)
+    const own = storeFolder !== undefined && firstContact ? yield* ownIdentityIn(storeFolder) : undefined
+    const token = own !== undefined && tokens.length === 0 ? yield* ownTokenIn(storeFolder!) : undefined
+    const access = makeAccess(token === undefined ? tokens : [unrestricted(token)])
+    const certified = configured.map((ingress) => ({ ...ingress, identity: ingress.identity ?? own! }))
+    const started = yield* startCombined({ control: { ingresses: certified, access, endpointExpiry, identity }, relay })
+    const at = configured.findIndex((ingress) => ingress.identity === undefined)
+    if (own !== undefined) {
+      const advertised = relay.ingresses.flatMap(({ advertised }) => advertised)
+      const server = reachableAt(started.clients[at]!, advertised)
+      yield* Console.log(formatServerLink(token, server, fingerprint(own)))
+    }
+    return yield* started.run
+  })
+  return run.pipe(
     Effect.scoped,
     Effect.provide(Network.layer({ ...config.tuning, transport: config.transport })),
     Effect.mapError(

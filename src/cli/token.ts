@@ -1,34 +1,48 @@
-import { createHash, randomBytes } from "node:crypto"
+import { randomBytes } from "node:crypto"
 import { Console, Effect, Option } from "effect"
 import { Command, Flag } from "effect/cli"
+import { ConfigError, ValueInvalid } from "../config/ConfigError.ts"
+import { CLIENT_ATTRIBUTES, parseLine } from "../config/TokenEntry.ts"
 import * as base32hex from "../domain/base32hex.ts"
+import { HASH_PREFIX, hashShown } from "../domain/TokenRule.ts"
+import { fail } from "./launch.ts"
+
+/** 256 bits, in letters that need no quotes anywhere. */
+export const makeToken = (): string => base32hex.encode(randomBytes(32))
+
+const attribute = (name: string, metavar: string, description: string) =>
+  Flag.String(name).pipe(Flag.withMetavar(metavar), Flag.withDescription(description), Flag.optional)
 
 /** `connet token new` */
 const newToken = Command.make(
   "new",
   {
-    name: Flag.String("name").pipe(
-      Flag.withMetavar("name"),
-      Flag.withDescription("What logs call whoever has the token, like laptop"),
-      Flag.optional
-    ),
-    expires: Flag.String("expires").pipe(
-      Flag.withMetavar("date"),
-      Flag.withDescription("The last day on which it is accepted, like 2027-01-31"),
-      Flag.optional
-    )
-  },
-  Effect.fnUntraced(function* ({ name, expires }) {
-    const token = base32hex.encode(randomBytes(32))
-    const hash = createHash("sha256").update(token).digest("hex")
-    const attributes = Object.entries({ name, expires }).flatMap(([key, value]) =>
-      Option.isSome(value) ? [` ${key}=${value.value}`] : []
-    )
-    yield* Console.log(`TOKEN:  ${token}`)
-    yield* Console.log(`ENTRY:  sha256:${hash}${attributes.join("")}`)
-  })
+    name: attribute("name", "name", "What logs call whoever has the token, like laptop"),
+    expires: attribute("expires", "date", "The last day on which it is accepted, like 2027-01-31"),
+    allow: attribute("allow", "cidr,…", "From where it may be used; left out: from anywhere"),
+    deny: attribute("deny", "cidr,…", "From where it may not be used"),
+    names: attribute("names", "regexp", "The endpoints that it may be used for, like ^web-"),
+    role: attribute("role", "role", "destination or source, if it is for one of them only")
+  } satisfies Record<(typeof CLIENT_ATTRIBUTES)[number], unknown>,
+  Effect.fnUntraced(
+    function* (flags) {
+      const token = makeToken()
+      const attributes = CLIENT_ATTRIBUTES.flatMap((name) =>
+        Option.match(flags[name], { onNone: () => [], onSome: (value) => [` ${name}=${value}`] })
+      )
+      const entry = `${HASH_PREFIX}${hashShown(token).toString("hex")}${attributes.join("")}`
+      const problems = parseLine(entry, "", CLIENT_ATTRIBUTES).problems.map(
+        (detail) => new ValueInvalid({ origin: "command line", key: "the entry", detail })
+      )
+      const [first, ...rest] = problems
+      if (first !== undefined) return yield* new ConfigError({ reasons: [first, ...rest] })
+      yield* Console.log(`TOKEN:  ${token}`)
+      yield* Console.log(`ENTRY:  ${entry}`)
+    },
+    Effect.catchCause((cause) => fail(cause, false))
+  )
 ).pipe(
-  Command.withDescription("Make a token for a client, and the line for the tokens-file of its server"),
+  Command.withDescription("Make a token for a client, and its line for the tokens-file of the server"),
   Command.withExamples([{ command: "connet token new --name laptop --expires 2027-01-31" }])
 )
 

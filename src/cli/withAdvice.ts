@@ -11,10 +11,12 @@ export class CannotListen extends Schema.TaggedError<CannotListen>()("CannotList
   }
 }
 
+/** Somebody else listens there. */
+export const isTaken = (error: unknown): error is TransportError =>
+  error instanceof TransportError && error.reason._tag === "BindFailed" && error.reason.code === "EADDRINUSE"
+
 /** Adds what to do about it to the error of a taken address; other errors say it themselves. */
 export const withAdvice =
   (advice: string) =>
   <E>(error: E): E | CannotListen =>
-    error instanceof TransportError && error.reason._tag === "BindFailed" && error.reason.code === "EADDRINUSE"
-      ? new CannotListen({ detail: error.message, advice })
-      : error
+    isTaken(error) ? new CannotListen({ detail: error.message, advice }) : error

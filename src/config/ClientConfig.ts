@@ -4,7 +4,8 @@
 import { type Duration, Effect, type Redacted, Result, Schema } from "effect"
 import type { TransportChoice } from "../domain/Carrier.ts"
 import { EndpointName } from "../domain/EndpointName.ts"
-import type { ConfigSource } from "./ConfigTables.ts"
+import { ValueInvalid } from "./ConfigError.ts"
+import type { ClientTable, ConfigSource } from "./ConfigTables.ts"
 import { join } from "./canonicalKeys.ts"
 import {
   type DestinationConfig,
@@ -15,7 +16,7 @@ import {
   sourceConfig
 } from "./EndpointConfig.ts"
 import { effective } from "./effective.ts"
-import { originOf, withoutEmpty } from "./fold.ts"
+import { originOf, sourceAt, withoutEmpty } from "./fold.ts"
 import { type HostPort, parseListenAddress, parseServerAddress } from "./HostPort.ts"
 import { invalidValues } from "./invalidValues.ts"
 import { type NatPmp, natPmpSetting } from "./NatPmp.ts"
@@ -23,6 +24,7 @@ import type { ProxySetting } from "./ProxySetting.ts"
 import { parsed, parsedTexts } from "./parsed.ts"
 import { parseEncryptions } from "./parseEncryptions.ts"
 import { resetKey } from "./resetKey.ts"
+import { parsePin, parseServerLink } from "./ServerLink.ts"
 import { handshakeTimeout, sessionSettings } from "./sessionSettings.ts"
 import { clientToken } from "./Tokens.ts"
 import { type Tuning, tuning } from "./Tuning.ts"
@@ -38,8 +40,12 @@ export interface ClientConfig {
   readonly serverName: string
   /** PEM file of the roots that the server's certificate leads to; undefined: the system's. */
   readonly serverAuthoritiesFile: string | undefined
+  /** The SHA-256 fingerprint of the server's certificate, which then needs neither roots nor name. */
+  readonly serverPin: string | undefined
   /** Where the one socket of the client is bound. */
   readonly directAddress: HostPort
+  /** Whether another port does as well, because nobody chose this one. */
+  readonly anyDirectPort: boolean
   /** How the router is found that shall forward the port of that socket. */
   readonly natPmp: NatPmp
   /** What all tokens of stateless resets follow from; undefined: nothing is configured. */
@@ -89,6 +95,8 @@ export const clientConfig = Effect.fnUntraced(function* (sources: ReadonlyArray<
   const checked = yield* together({
     settings,
     tuning: tuning(sources, "client", table.tuning),
+    linked: linkedOnce(sources),
+    pinned: pinnedAlone(table, origin),
     destinations: endpoints("destinations", table.destinations ?? {}, destinationConfig),
     sources: endpoints("sources", table.sources ?? {}, sourceConfig),
     token: yield* Effect.result(
@@ -110,7 +118,9 @@ export const clientConfig = Effect.fnUntraced(function* (sources: ReadonlyArray<
     serverName: checked.settings["server-name"] ?? server.host,
     serverAuthoritiesFile: checked.settings["server-cas-file"],
     resetKey: checked.resetKey,
+    serverPin: checked.settings["server-pin"],
     directAddress: checked.settings["direct-addr"],
+    anyDirectPort: sources.every(({ tables }) => (tables.client?.["direct-addr"] ?? "") === ""),
     natPmp: checked.settings["nat-pmp"],
     proxy: checked.settings.proxy,
     transport: checked.settings.transport,
@@ -121,8 +131,40 @@ export const clientConfig = Effect.fnUntraced(function* (sources: ReadonlyArray<
   } satisfies ClientConfig
 })
 
+/** No source says with a link and otherwise where the server is. */
+const linkedOnce = (sources: ReadonlyArray<ConfigSource>): Checked<unknown> =>
+  all(
+    sources.flatMap((source) => {
+      if (!source.tables.client?.server) return []
+      return (["server-addr", "server-pin"] as const)
+        .filter((key) => source.tables.client?.[key])
+        .map((key) => {
+          const detail = "the link in client.server says it already; leave one of them out"
+          return Result.fail(
+            new ValueInvalid({ origin: sourceAt(source, ["client", key]), key: `client.${key}`, detail })
+          )
+        })
+    })
+  )
+
+/** With a pin nobody else vouches for the server. */
+const pinnedAlone = (table: ClientTable, origin: (path: ReadonlyArray<PropertyKey>) => string): Checked<unknown> =>
+  table["server-pin"]
+    ? all(
+        (["server-cas-file", "server-name"] as const)
+          .filter((key) => table[key])
+          .map((key) => {
+            const detail = "the pin of the server says who it is; leave one of them out"
+            return Result.fail(new ValueInvalid({ origin: origin([key]), key: `client.${key}`, detail }))
+          })
+      )
+    : Result.succeed(undefined)
+
 const ClientSettings = Schema.Struct({
   ...sessionSettings,
+  // One that can be read is not here any more.
+  server: Schema.optionalKey(parsed(parseServerLink)),
+  "server-pin": Schema.optionalKey(parsed(parsePin)),
   "server-addr": parsed(parseServerAddress(19190)),
   "server-name": Schema.optionalKey(Schema.String),
   "server-cas-file": Schema.optionalKey(Schema.String),

@@ -95,6 +95,9 @@ export const ClientTable = Schema.Struct({
   token: text,
   "token-file": text,
   metadata: text,
+  // Upstream does not have these two.
+  server: text,
+  "server-pin": text,
   "server-addr": text,
   "server-cas-file": text,
   "server-name": text,

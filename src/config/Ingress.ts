@@ -10,19 +10,24 @@ import { Result } from "effect"
 import type { AddressRules } from "../domain/AddressRules.ts"
 import { ValueInvalid, ValueMissing } from "./ConfigError.ts"
 import type { IngressTable, RelayIngressTable } from "./ConfigTables.ts"
+import type { CertificateFiles } from "./EndpointConfig.ts"
 import { type HostPort, parseHostport, parseListenAddress } from "./HostPort.ts"
 import type { Place } from "./Place.ts"
 import { checkAddresses, type WrittenAddresses } from "./Restriction.ts"
 import { all, type Checked, checkedTogether } from "./together.ts"
 
-export interface IngressConfig {
+export interface IngressConfig<Certificate = CertificateFiles> {
   /** Where to listen. */
   readonly address: HostPort
-  readonly certificateFile: string
-  readonly keyFile: string
+  readonly certificate: Certificate
   /** From where one may come. */
   readonly addresses: AddressRules
 }
+
+/** Without a certificate in the settings the server makes one for all of its ingresses. */
+export type ServerIngressConfig = IngressConfig<CertificateFiles | undefined>
+
+type NonEmpty<A> = readonly [A, ...Array<A>]
 
 export interface RelayIngressConfig {
   /** Where to listen. */
@@ -33,13 +38,25 @@ export interface RelayIngressConfig {
   readonly addresses: AddressRules
 }
 
-/** The ingresses of control, at least one. */
+/** The ingresses of control, at least one, each with a certificate. */
 export const checkIngresses = (
   tables: ReadonlyArray<IngressTable> = [],
   place: Place,
   defaultAddress: string
-): Checked<readonly [IngressConfig, ...Array<IngressConfig>]> => {
-  const checked = all(tables.map((_, index) => checkIngress(tables, index, place, defaultAddress)))
+): Checked<NonEmpty<IngressConfig>> => {
+  const checked = all(
+    tables.map((_, index) => {
+      const file = (name: "cert-file" | "key-file"): Checked<string> =>
+        Result.fromNullishOr(tables[index]![name] || undefined, () =>
+          missing(place, index, name, "every ingress needs a certificate and its key")
+        )
+      return checkedTogether({
+        certificate: checkedTogether({ certificateFile: file("cert-file"), keyFile: file("key-file") }),
+        address: checkAddress(tables, index, place, defaultAddress),
+        addresses: checkRules(tables, index, place)
+      })
+    })
+  )
   return Result.flatMap(checked, ([first, ...rest]) => {
     if (first !== undefined) return Result.succeed([first, ...rest])
     const detail = `give the server a certificate with [[${place.key}]] cert-file and key-file`
@@ -47,24 +64,22 @@ export const checkIngresses = (
   })
 }
 
-const checkIngress = (
-  tables: ReadonlyArray<IngressTable>,
-  index: number,
+/** The ingresses of a server that has no certificate; without any settings there is one at the default address. */
+export const checkOwnIngresses = (
+  tables: ReadonlyArray<IngressTable> = [],
   place: Place,
   defaultAddress: string
-): Checked<IngressConfig> => {
-  const file = (name: "cert-file" | "key-file"): Checked<string> => {
-    const detail = "every ingress needs a certificate and its key"
-    return tables[index]![name]
-      ? Result.succeed(tables[index]![name])
-      : Result.fail(missing(place, index, name, detail))
-  }
-  return checkedTogether({
-    certificateFile: file("cert-file"),
-    keyFile: file("key-file"),
-    address: checkAddress(tables, index, place, defaultAddress),
-    addresses: checkRules(tables, index, place)
-  })
+): Checked<ReadonlyArray<IngressConfig<undefined>>> => {
+  const given = tables.length === 0 ? [{}] : tables
+  return all(
+    given.map((_, index) =>
+      checkedTogether({
+        certificate: Result.succeed(undefined),
+        address: checkAddress(given, index, place, defaultAddress),
+        addresses: checkRules(given, index, place)
+      })
+    )
+  )
 }
 
 /** The ingresses of a relay; without any, it listens on the default, for clients on this machine. */
@@ -99,10 +114,11 @@ const checkRelayIngress = (
  * The hostports with what they leave out: the address of the ingress, as far as it names an IP address, and its port.
  *
  * Without any, upstream advertises nothing, so that no client ever finds the relay, although its README promises
- * localhost. Here it is this machine then, or the one address that is listened on.
+ * localhost. Here it is this machine then, or the one address that is listened on. Port 0 stands for the one that is bound,
+ * where upstream tells of port 19191 whatever it is.
  */
 const advertise = (address: HostPort, hostports: ReadonlyArray<HostPort>): ReadonlyArray<HostPort> => {
-  const port = address.port === 0 ? RELAY_PORT : address.port
+  const { port } = address
   const host = isIP(address.host) === 0 ? "localhost" : address.host
   if (hostports.length === 0) return [{ host: ANY_ADDRESS.has(host) ? "localhost" : host, port }]
   return hostports.map((given) => ({ host: given.host || host, port: given.port || port }))

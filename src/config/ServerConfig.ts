@@ -7,10 +7,16 @@ import type { TokenRule } from "../domain/TokenRule.ts"
 import type { ConfigSource } from "./ConfigTables.ts"
 import { effective } from "./effective.ts"
 import { endpointExpiry } from "./endpointExpiry.ts"
-import { checkIngresses, checkRelayIngresses, type IngressConfig, type RelayIngressConfig } from "./Ingress.ts"
+import {
+  checkIngresses,
+  checkOwnIngresses,
+  checkRelayIngresses,
+  type RelayIngressConfig,
+  type ServerIngressConfig
+} from "./Ingress.ts"
 import { placeIn } from "./Place.ts"
 import { type RelayLimits, relayLimits } from "./RelayLimits.ts"
-import { storeFolder } from "./storeFolder.ts"
+import { storeFolder, userStateFolder } from "./storeFolder.ts"
 import { tokenRules } from "./TokenRules.ts"
 import { type Tuning, tuning } from "./Tuning.ts"
 import { together } from "./together.ts"
@@ -20,7 +26,7 @@ export interface ServerConfig {
   /** The tokens of clients, with what may be done with each. Empty: no client can connect. */
   readonly tokens: ReadonlyArray<TokenRule>
   /** Where clients connect to; at least one. */
-  readonly ingresses: readonly [IngressConfig, ...Array<IngressConfig>]
+  readonly ingresses: ReadonlyArray<ServerIngressConfig>
   /** How long the endpoints of a lost client stay announced; zero: they are withdrawn at once. */
   readonly endpointExpiry: Duration.Duration
   /** Where clients reach the relay within the server; at least one. */
@@ -29,7 +35,7 @@ export interface ServerConfig {
   /** What it listens on. */
   readonly transport: TransportChoice
   readonly tuning: Tuning
-  /** Where it keeps what must survive a restart; undefined: nowhere. */
+  /** Where it keeps what must survive a restart; undefined: nowhere. A certificate that it makes itself must. */
   readonly storeFolder: string | undefined
 }
 
@@ -37,10 +43,16 @@ export interface ServerConfig {
 export const serverConfig = Effect.fnUntraced(function* (sources: ReadonlyArray<ConfigSource>) {
   const table = effective(sources).server
   const place = placeIn(sources, "server")
+  // Whoever has a certificate anywhere means it, also where folding has left an ingress without it.
+  const certified = sources.some(({ tables }) =>
+    tables.server?.ingress?.some((ingress) => ingress["cert-file"] || ingress["key-file"])
+  )
   const checked = yield* together({
     transport: roleTransport(sources, "server", table),
     tuning: tuning(sources, "server", table.tuning),
-    ingresses: checkIngresses(table.ingress, place("ingress"), ":19190"),
+    ingresses: certified
+      ? checkIngresses(table.ingress, place("ingress"), ":19190")
+      : checkOwnIngresses(table.ingress, place("ingress"), ":19190"),
     relayIngresses: checkRelayIngresses(table["relay-ingress"], place("relay-ingress")),
     tokens: yield* Effect.result(
       tokenRules({
@@ -53,10 +65,11 @@ export const serverConfig = Effect.fnUntraced(function* (sources: ReadonlyArray<
       })
     )
   })
+  const configuredFolder = yield* storeFolder(table["store-dir"])
   return {
     ...checked,
     endpointExpiry: endpointExpiry(table),
     relayLimits: relayLimits(table["relay-limits"]),
-    storeFolder: yield* storeFolder(table["store-dir"])
+    storeFolder: certified ? configuredFolder : (configuredFolder ?? (yield* userStateFolder("server")))
   } satisfies ServerConfig
 })

@@ -4,15 +4,20 @@
  * - A later value replaces an earlier one, unless it is empty (`""`, 0, an empty list): nothing can be reset.
  * - A token and the file for it are one unit, so are tokens and their file, and a key and its file: whoever sets one of
  *   them replaces both.
+ * - A link to a server stands for its address, token and pin. The pin is one unit with the authorities and the name that it
+ *   stands in for.
  * - Arrays of tables of the same length are folded one by one; of another length, the later array replaces the earlier.
  * - Endpoints are folded name by name, limits and tuning one by one.
  * - `endpoint-expiry-disable` stays on once it is on.
  */
+import { Redacted, Result } from "effect"
+import * as SocketAddress from "../domain/SocketAddress.ts"
 import type { ClientTable, ConfigSource, ConfigTables, ControlTable, RelayTable, ServerTable } from "./ConfigTables.ts"
+import { parseServerLink } from "./ServerLink.ts"
 
 /** All sources as one. */
 export const fold = (sources: ReadonlyArray<ConfigSource>): ConfigTables =>
-  sources.reduce<ConfigTables>((folded, { tables }) => foldTables(folded, tables), {})
+  sources.reduce<ConfigTables>((folded, { tables }) => foldTables(folded, withoutLink(tables)), {})
 
 /** Where the value at this path comes from after folding: the last source that sets it, and its line there. */
 export const originOf = (sources: ReadonlyArray<ConfigSource>, path: ReadonlyArray<PropertyKey>): string => {
@@ -43,12 +48,34 @@ const foldTables = (a: ConfigTables, b: ConfigTables): ConfigTables => ({
   ...both(a, b, "relay", foldRelay)
 })
 
-const foldClient = (a: ClientTable, b: ClientTable): ClientTable => ({
-  ...overlay(replaced(replaced(a, b, ["token", "token-file"]), b, RESET_KEY), b),
-  ...both(a, b, "tuning", overlay),
-  ...both(a, b, "destinations", foldEndpoints),
-  ...both(a, b, "sources", foldEndpoints)
-})
+const foldClient = (a: ClientTable, b: ClientTable): ClientTable => {
+  const unpinned = isSet(b["server-cas-file"]) || isSet(b["server-name"]) ? without(a, ["server-pin"]) : a
+  const trust = isSet(b["server-pin"]) ? without(unpinned, ["server-cas-file", "server-name"]) : unpinned
+  return {
+    ...overlay(replaced(replaced(trust, b, ["token", "token-file"]), b, RESET_KEY), b),
+    ...both(a, b, "tuning", overlay),
+    ...both(a, b, "destinations", foldEndpoints),
+    ...both(a, b, "sources", foldEndpoints)
+  }
+}
+
+/** The parts of a link in its place; one that cannot be read stays, to be told. */
+const withoutLink = ({ client, ...tables }: ConfigTables): ConfigTables => {
+  if (client === undefined) return tables
+  const { server: link = "", ...rest } = client
+  const parsed = parseServerLink(link)
+  if (link === "" || Result.isFailure(parsed)) return { ...tables, client }
+  const { server, token, pin } = parsed.success
+  return {
+    ...tables,
+    client: {
+      "server-addr": SocketAddress.format(server),
+      ...(token === undefined || isSet(rest["token-file"]) ? {} : { token: Redacted.value(token) }),
+      ...(pin === undefined ? {} : { "server-pin": pin }),
+      ...withoutEmpty(rest)
+    }
+  }
+}
 
 const RESET_KEY = ["direct-stateless-reset-key", "direct-stateless-reset-key-file"] as const
 

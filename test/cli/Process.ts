@@ -22,6 +22,8 @@ export interface Process {
   readonly ended: Effect.Effect<number | null, TookTooLong>
   /** Waits until its log holds a text, or matches a pattern. */
   readonly says: (text: string | RegExp) => Effect.Effect<void, TookTooLong>
+  /** Waits until it has written a line to stdout; the line. */
+  readonly prints: Effect.Effect<string, TookTooLong>
 }
 
 /** Runs connet in a folder; `inside` is a command that becomes the one behind it, like `ip netns exec NAME`. */
@@ -37,16 +39,21 @@ const unmapped = (args: ReadonlyArray<string>): ReadonlyArray<string> => {
 /** Runs any command in a folder, in the same way. */
 export const startProgram = Effect.fnUntraced(function* (command: ReadonlyArray<string>, folder: string) {
   let log = ""
+  let output = ""
   const [program = "", ...args] = command
   const child = yield* Effect.acquireRelease(
     Effect.sync(() => {
       const child = spawn(program, args, {
         cwd: folder,
-        env: { ...process.env, CONNET_CACHE_DIR: "." },
-        stdio: ["ignore", "ignore", "pipe"]
+        // Nothing is kept outside the folder.
+        env: { ...process.env, CONNET_CACHE_DIR: ".", XDG_STATE_HOME: folder },
+        stdio: ["ignore", "pipe", "pipe"]
       })
       child.stderr!.setEncoding("utf8").on("data", (text) => {
         log += text
+      })
+      child.stdout!.setEncoding("utf8").on("data", (text) => {
+        output += text
       })
       return child
     }),
@@ -86,7 +93,14 @@ export const startProgram = Effect.fnUntraced(function* (command: ReadonlyArray<
       within(
         waitUntil(() => (typeof text === "string" ? log.includes(text) : text.test(log))),
         `did not say ${typeof text === "string" ? `"${text}"` : text}`
-      )
+      ),
+    prints: within(
+      Effect.map(
+        waitUntil(() => output.includes("\n")),
+        () => output.slice(0, output.indexOf("\n"))
+      ),
+      "did not print a line"
+    )
   } satisfies Process
 })
 

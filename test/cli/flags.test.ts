@@ -75,6 +75,7 @@ describe("flags", () => {
   const every = (flags: object) =>
     Object.keys(flags).flatMap((name) => {
       if (name.endsWith("disable")) return [`--${name}`]
+      if (name === "expose" || name === "use") return [`--${name}`, `${name}=7`, `--${name}`, `${name}2=unix:/s`]
       return [`--${name}`, name.endsWith("timeout") ? "7s" : name]
     })
 
@@ -86,6 +87,8 @@ describe("flags", () => {
           token: "token",
           "token-file": "token-file",
           metadata: "metadata",
+          server: "server",
+          "server-pin": "server-pin",
           "server-addr": "server-addr",
           "server-cas-file": "server-cas-file",
           "server-name": "server-name",
@@ -95,9 +98,15 @@ describe("flags", () => {
           transport: "transport",
           "handshake-idle-timeout": 7_000_000_000n,
           destinations: {
+            expose: { url: "tcp://localhost:7" },
+            expose2: { url: "unix:/s" },
             "dst-name": { url: "dst-url", route: "dst-route", "relay-encryptions": ["dst-relay-encryption"] }
           },
-          sources: { "src-name": { url: "src-url", route: "src-route", "relay-encryptions": ["src-relay-encryption"] } }
+          sources: {
+            use: { url: "tcp://localhost:7" },
+            use2: { url: "unix:/s" },
+            "src-name": { url: "src-url", route: "src-route", "relay-encryptions": ["src-relay-encryption"] }
+          }
         }
       })
     })

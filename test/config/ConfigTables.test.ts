@@ -63,6 +63,8 @@ const OTHERWISE: ReadonlyMap<number, { because: string; effective: Record<string
 
 /** What we take where upstream refuses it. */
 const MORE: ReadonlyMap<number, string> = new Map([
+  [5, "a server without a certificate makes one for itself"],
+  [298, "an ingress without a certificate has the one that the server makes for itself"],
   [222, "a Unix socket is a service, too"],
   [311, "a blank line of a tokens file is no token, so that it needs no restriction"]
 ])

@@ -24,9 +24,9 @@ describe("control", () => {
       ])
       assert.deepStrictEqual(texts(clients.tokens), ["a", "b"])
       assert.deepStrictEqual(texts(relays.tokens), ["a"])
-      const files = { certificateFile: "c", keyFile: "k" }
-      assert.deepInclude(clients.ingresses[0], { address: { host: "", port: 19_190 }, ...files })
-      assert.deepInclude(relays.ingresses[0], { address: { host: "", port: 19_189 }, ...files })
+      const certificate = { certificateFile: "c", keyFile: "k" }
+      assert.deepInclude(clients.ingresses[0], { address: { host: "", port: 19_190 }, certificate })
+      assert.deepInclude(relays.ingresses[0], { address: { host: "", port: 19_189 }, certificate })
       assert.strictEqual(storeFolder, "state")
     }).pipe(noEnvironment)
   )

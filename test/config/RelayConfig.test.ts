@@ -32,8 +32,10 @@ const STRICTER = new Set([
 ])
 
 describe("hostports", () => {
-  for (const { listen, text, ok, host, port } of golden.hostports) {
+  for (const { listen, text, ok, host, port: upstreamPort } of golden.hostports) {
     const accepted = ok && !STRICTER.has(text)
+    // Upstream tells of its default port where the system chooses one; here it is the one that is bound.
+    const port = listen === ":0" && upstreamPort === 19_191 ? 0 : upstreamPort
     const told = accepted ? `is ${host}, port ${port}` : "is refused"
     it.effect(`${JSON.stringify(text)} of an ingress at ${JSON.stringify(listen)} ${told}`, () =>
       Effect.gen(function* () {
@@ -51,7 +53,7 @@ describe("hostports", () => {
   for (const [addr, host, port] of [
     [":5000", "localhost", 5_000],
     ["0.0.0.0:5000", "localhost", 5_000],
-    ["[::]:0", "localhost", 19_191],
+    ["[::]:0", "localhost", 0],
     ["relay.example.test:5000", "localhost", 5_000],
     ["192.0.2.1:5000", "192.0.2.1", 5_000]
   ] as const) {

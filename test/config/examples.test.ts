@@ -31,8 +31,8 @@ describe("the example configurations", () => {
           server.tokens.map(({ token }) => Redacted.value(token)),
           [Redacted.value(client.token)]
         )
-        assert.strictEqual(client.server.port, server.ingresses[0].address.port)
-        assert.strictEqual(client.serverAuthoritiesFile, server.ingresses[0].certificateFile)
+        assert.strictEqual(client.server.port, server.ingresses[0]!.address.port)
+        assert.strictEqual(client.serverAuthoritiesFile, server.ingresses[0]!.certificate?.certificateFile)
         assert.strictEqual(client.directAddress.port, 0)
       }
       assert.deepStrictEqual([...destination.destinations.keys()], [...source.sources.keys()])

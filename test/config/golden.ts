@@ -10,7 +10,7 @@ import type { ConfigSource } from "../../src/config/ConfigTables.ts"
 import { controlConfig } from "../../src/config/ControlConfig.ts"
 import type { EndpointConfig, SourceConfig } from "../../src/config/EndpointConfig.ts"
 import type { HostPort } from "../../src/config/HostPort.ts"
-import type { IngressConfig, RelayIngressConfig } from "../../src/config/Ingress.ts"
+import type { RelayIngressConfig, ServerIngressConfig } from "../../src/config/Ingress.ts"
 import { logConfig } from "../../src/config/LogConfig.ts"
 import { loadFiles } from "../../src/config/loadFiles.ts"
 import { relayConfig } from "../../src/config/RelayConfig.ts"
@@ -226,7 +226,7 @@ const tokenRule = ({ token, addresses, names, role }: TokenRule) => {
   return Object.keys(rules).length === 0 ? Redacted.value(token) : { token: Redacted.value(token), ...rules }
 }
 
-const listening = (ingresses: ReadonlyArray<IngressConfig>) =>
+const listening = (ingresses: ReadonlyArray<ServerIngressConfig>) =>
   ingresses.map(({ address, addresses }) => {
     const rules = from(addresses)
     return Object.keys(rules).length === 0 ? text(address) : { listen: text(address), ...rules }

@@ -238,6 +238,19 @@ const make = Effect.fnUntraced(function* (options: DirectoryOptions) {
     return { peers, refused: Deferred.await(refused) }
   })
 
+  /** A relay that was not told its name advertises itself as localhost: it is probably where the server is. */
+  const besideServer = (offer: Messages.RelayOffer): Messages.RelayOffer => ({
+    ...offer,
+    addresses: offer.addresses.flatMap(({ host, port }) =>
+      host === "localhost" && options.server.host !== host
+        ? [
+            { host: options.server.host, port },
+            { host, port }
+          ]
+        : [{ host, port }]
+    )
+  })
+
   const relays = Effect.fnUntraced(function* (request: RelaysOptions) {
     const { endpoint, role } = request
     const offers = yield* SubscriptionRef.make<ReadonlyArray<Messages.RelayOffer>>([])
@@ -245,7 +258,7 @@ const make = Effect.fnUntraced(function* (options: DirectoryOptions) {
       Effect.andThen(
         send(stream, Messages.request, { _tag: "Relay", ...request }, messages),
         listen(stream, messages, request, (answer) =>
-          answer._tag === "Relays" ? SubscriptionRef.set(offers, answer.relays) : Effect.void
+          answer._tag === "Relays" ? SubscriptionRef.set(offers, answer.relays.map(besideServer)) : Effect.void
         )
       )
     ).pipe(

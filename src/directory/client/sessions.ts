@@ -171,7 +171,9 @@ export const dialByName = (
   const dial = (carrier: Carrier, { address, proxy }: Way) =>
     endpoint
       .dial({ ...target, carrier, address, proxy })
-      .pipe(Effect.mapError(({ message }) => `${carrier} ${SocketAddress.format(address)}: ${message}`))
+      .pipe(
+        Effect.mapError(({ message }): Failure => ({ way: `${carrier} ${SocketAddress.format(address)}`, message }))
+      )
   const waysTo = (carrier: Carrier) =>
     Effect.fnUntraced(function* (server: Server) {
       const proxy = carrier === "tcp" && proxyFor !== undefined ? yield* Effect.fromResult(proxyFor(server)) : undefined
@@ -184,11 +186,28 @@ export const dialByName = (
     const ways = new Map(
       found.flatMap(Result.getOrElse(() => [])).map((way) => [SocketAddress.format(way.address), way])
     )
-    const unresolved = found.flatMap((result) => (Result.isFailure(result) ? [Effect.fail(result.failure)] : []))
+    const unresolved = found.flatMap((result) =>
+      Result.isFailure(result) ? [Effect.fail<Failure>({ way: undefined, message: result.failure })] : []
+    )
     return yield* race([...[...ways.values()].map((way) => dial(carrier, way)), ...unresolved], STAGGER)
   })
-  return raceCarriers(carriers.map(reach)).pipe(Effect.mapError((failures) => [...new Set(failures)].join("; ")))
+  return Effect.mapError(raceCarriers(carriers.map(reach)), told)
 }
+
+/** What became of one way; undefined: there was none. */
+interface Failure {
+  readonly way: string | undefined
+  readonly message: string
+}
+
+/** What became of all ways: each message once. */
+const told = (failures: ReadonlyArray<Failure>): string =>
+  [...Map.groupBy(failures, ({ message }) => message)]
+    .map(([message, same]) => {
+      const ways = new Set(same.flatMap(({ way }) => way ?? []))
+      return ways.size === 0 ? message : `${[...ways].join(" and ")}: ${message}`
+    })
+    .join("; ")
 
 /** What a refusal means: only one for what we are is final; any other code may be a passing trouble of the server. */
 export const rejection = (

@@ -1,0 +1,50 @@
+/**
+ * What a server has without any settings: a certificate and a token of its own, kept in its folder, and a link that holds all
+ * a client needs.
+ */
+import { networkInterfaces } from "node:os"
+import { join } from "node:path"
+import { Effect, Redacted, Schema } from "effect"
+import { ownIdentity } from "../certs/ownIdentity.ts"
+import type { HostPort } from "../config/HostPort.ts"
+import { DirectoryError, StateUnusable } from "../directory/DirectoryError.ts"
+import type { SocketAddress } from "../domain/SocketAddress.ts"
+import { readState, writeState } from "../internal/stateFile.ts"
+import { makeToken } from "./token.ts"
+
+/** The certificate that the server made for itself, now or earlier. */
+export const ownIdentityIn = (folder: string) => ownIdentity(join(folder, "identity.json"))
+
+const Kept = Schema.Struct({ token: Schema.NonEmptyString })
+
+/** The token that the server made for its clients, now or earlier. */
+export const ownTokenIn = Effect.fnUntraced(function* (folder: string) {
+  const path = join(folder, "token.json")
+  const unusable = (error: unknown) =>
+    new DirectoryError({ reason: new StateUnusable({ path, detail: (error as Error).message.replace(/\s+/g, " ") }) })
+  const state = yield* Effect.tryPromise({ try: () => readState(path), catch: unusable })
+  const kept =
+    state === undefined
+      ? { token: makeToken() }
+      : yield* Schema.decodeUnknownEffect(Kept)(state).pipe(Effect.mapError(unusable))
+  if (state === undefined) yield* Effect.tryPromise({ try: () => writeState(path, kept), catch: unusable })
+  return Redacted.make(kept.token, { label: "token" })
+})
+
+/**
+ * Where clients probably find a server that listens at an address: under the name that its relay is told by, at the address
+ * itself, or at the first one of this machine that others can reach.
+ */
+export const reachableAt = (bound: SocketAddress, advertised: ReadonlyArray<HostPort>): SocketAddress => {
+  const named = advertised.find(({ host }) => host !== "localhost")?.host
+  const host = named ?? (ANY.has(bound.host) ? ownAddress() : bound.host)
+  return { host, port: bound.port }
+}
+
+const ANY = new Set(["::", "0.0.0.0"])
+
+const ownAddress = (): string => {
+  const addresses = Object.values(networkInterfaces()).flatMap((list) => list ?? [])
+  const outside = addresses.filter(({ internal, address }) => !internal && !address.startsWith("fe80:"))
+  return (outside.find(({ family }) => family === "IPv4") ?? outside[0])?.address ?? "localhost"
+}
