@@ -34,7 +34,8 @@ export const prepare = Effect.fnUntraced(function* <E>(role: Role<E>, { sources,
   if (first !== undefined) return yield* new ConfigError({ reasons: [first, ...rest] })
   const start = yield* Effect.fromResult(run)
   for (const line of warnings) toStderr(line)
-  return { log: config, run: Effect.provide(start, layerLogging(config)) }
+  const stacks = config.level === "debug" || config.level === "fine"
+  return { stacks, run: Effect.provide(start, layerLogging(config)) }
 })
 
 /** What a failure says of the settings. */

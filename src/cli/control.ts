@@ -1,4 +1,4 @@
-import { Effect, Layer } from "effect"
+import { Effect } from "effect"
 import { Command } from "effect/cli"
 import type { ConfigSource } from "../config/ConfigTables.ts"
 import { controlConfig } from "../config/ControlConfig.ts"
@@ -7,7 +7,8 @@ import { ControlServer } from "../directory/server/ControlServer.ts"
 import * as Network from "../transport/Network.ts"
 import { controlIdentity } from "./controlIdentity.ts"
 import { controlFlags, controlSource } from "./flags.ts"
-import { identityIn, ingresses } from "./ingresses.ts"
+import { follow } from "./follow.ts"
+import { identityIn, ingresses, replaceRules } from "./ingresses.ts"
 import { launch } from "./launch.ts"
 import { withAdvice } from "./withAdvice.ts"
 
@@ -22,6 +23,13 @@ const prepare = Effect.fnUntraced(function* (sources: ReadonlyArray<ConfigSource
       ingresses: yield* ingresses("control.relays-ingress", relays.ingresses, identityIn)
     }
   }
+  const apply = Effect.fnUntraced(function* (sources: ReadonlyArray<ConfigSource>) {
+    const newer = yield* controlConfig(sources)
+    yield* options.access.replace(newer.clients.tokens)
+    yield* options.relays.access.replace(newer.relays.tokens)
+    yield* replaceRules("control.clients-ingress", options.ingresses, newer.clients.ingresses)
+    yield* replaceRules("control.relays-ingress", options.relays.ingresses, newer.relays.ingresses)
+  })
   if (clients.tokens.length === 0) {
     yield* Effect.logWarning("no tokens, so no client can connect: set control.clients-tokens or -file")
   }
@@ -30,7 +38,9 @@ const prepare = Effect.fnUntraced(function* (sources: ReadonlyArray<ConfigSource
   }
   yield* logExpired([...clients.tokens, ...relays.tokens])
   return controlIdentity("control", storeFolder).pipe(
-    Effect.flatMap((identity) => Layer.launch(ControlServer.layer({ ...options, identity }))),
+    Effect.flatMap((identity) => ControlServer.start({ ...options, identity })),
+    Effect.andThen(follow("control", sources, apply)),
+    Effect.scoped,
     Effect.provide(Network.layer({ ...tuning, transport })),
     Effect.mapError(withAdvice("is another control server running? Set the addr of its ingresses to other ports"))
   )

@@ -3,7 +3,7 @@ import type { CertsError } from "../certs/CertsError.ts"
 import { loadIdentity } from "../certs/load.ts"
 import type { CertificateFiles } from "../config/EndpointConfig.ts"
 import type { IngressConfig, RelayIngressConfig } from "../config/Ingress.ts"
-import { makeGate } from "../domain/AddressRules.ts"
+import { type AddressRules, makeGate } from "../domain/AddressRules.ts"
 import { listenAddress } from "./listenAddress.ts"
 
 /**
@@ -34,3 +34,16 @@ export const relayIngresses = (key: string, configs: ReadonlyArray<RelayIngressC
       ...makeGate(addresses)
     }))
   )
+
+/** Other address rules from now on, where there are as many ingresses as before: sockets are opened at the start only. */
+export const replaceRules = Effect.fnUntraced(function* (
+  key: string,
+  running: ReadonlyArray<{ readonly replace: (rules: AddressRules) => void }>,
+  newer: ReadonlyArray<{ readonly addresses: AddressRules }>
+) {
+  if (running.length !== newer.length) {
+    const hint = "there are others than before: restart to open or close sockets"
+    return yield* Effect.annotateLogs(Effect.logWarning("settings.ignored"), { key, hint })
+  }
+  for (const [index, { addresses }] of newer.entries()) running[index]!.replace(addresses)
+})

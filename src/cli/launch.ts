@@ -3,6 +3,7 @@ import * as Runtime from "effect/Runtime"
 import type { ConfigSource } from "../config/ConfigTables.ts"
 import { readFiles } from "../config/loadFiles.ts"
 import { ConfigFlag, commandLine, LogFormatFlag, LogLevelFlag } from "./flags.ts"
+import { Settings } from "./follow.ts"
 import { explain } from "./logging.ts"
 import { prepare, type Role } from "./Role.ts"
 
@@ -21,11 +22,16 @@ export class Ended extends Schema.TaggedError<Ended>()("Ended", { code: Schema.I
  */
 export const launch = <E>(own: ConfigSource, role: Role<E>) =>
   Effect.gen(function* () {
-    const files = yield* readFiles(yield* ConfigFlag)
-    const sources = [...files.sources, yield* logSource, own]
-    const { log, run } = yield* prepare(role, { ...files, sources })
-    const stacks = log.level === "debug" || log.level === "fine"
-    return yield* Effect.catchCause(run, (cause) => fail(cause, stacks))
+    const [names, log] = [yield* ConfigFlag, yield* logSource]
+    const read = Effect.map(readFiles(names), ({ sources, problems }) => ({
+      sources: [...sources, log, own],
+      problems
+    }))
+    const { stacks, run } = yield* prepare(role, yield* read)
+    return yield* run.pipe(
+      Effect.provideService(Settings, read),
+      Effect.catchCause((cause) => fail(cause, stacks))
+    )
   }).pipe(Effect.catchCause((cause) => fail(cause, false)))
 
 /** The settings that `--log-level` and `--log-format` stand for. */

@@ -9,7 +9,8 @@ import { inFolder, inProcess } from "../relay/server/RelayMemory.ts"
 import * as Network from "../transport/Network.ts"
 import { Trust } from "../transport/Trust.ts"
 import { relayFlags, relaySource } from "./flags.ts"
-import { relayIngresses } from "./ingresses.ts"
+import { follow } from "./follow.ts"
+import { relayIngresses, replaceRules } from "./ingresses.ts"
 import { launch } from "./launch.ts"
 import { VERSION } from "./version.ts"
 import { withAdvice } from "./withAdvice.ts"
@@ -29,7 +30,12 @@ const prepare = Effect.fnUntraced(function* (sources: ReadonlyArray<ConfigSource
     memory: storeFolder === undefined ? inProcess() : inFolder(storeFolder),
     buildVersion: VERSION
   }
-  return Effect.scoped(Effect.flatMap(startRelayAlone(options), ({ run }) => run)).pipe(
+  const apply = Effect.fnUntraced(function* (sources: ReadonlyArray<ConfigSource>) {
+    yield* replaceRules("relay.ingress", ingresses, (yield* relayConfig(sources)).ingresses)
+  })
+  return Effect.forkScoped(follow("relay", sources, apply)).pipe(
+    Effect.andThen(Effect.flatMap(startRelayAlone(options), ({ run }) => run)),
+    Effect.scoped,
     Effect.provide(Network.layer({ ...config.tuning, transport: config.transport })),
     Effect.mapError(withAdvice("is another connet relay running? Set relay.ingress addr to another port"))
   )

@@ -11,7 +11,8 @@ import * as Network from "../transport/Network.ts"
 import { controlIdentity } from "./controlIdentity.ts"
 import { ownIdentityIn, ownTokenIn, reachableAt } from "./firstContact.ts"
 import { serverFlags, serverSource } from "./flags.ts"
-import { identityIn, ingresses, relayIngresses } from "./ingresses.ts"
+import { follow } from "./follow.ts"
+import { identityIn, ingresses, relayIngresses, replaceRules } from "./ingresses.ts"
 import { launch } from "./launch.ts"
 import { VERSION } from "./version.ts"
 import { withAdvice } from "./withAdvice.ts"
@@ -39,6 +40,13 @@ const prepare = Effect.fnUntraced(function* (sources: ReadonlyArray<ConfigSource
     const access = makeAccess(token === undefined ? tokens : [unrestricted(token)])
     const certified = configured.map((ingress) => ({ ...ingress, identity: ingress.identity ?? own! }))
     const started = yield* startCombined({ control: { ingresses: certified, access, endpointExpiry, identity }, relay })
+    const apply = Effect.fnUntraced(function* (sources: ReadonlyArray<ConfigSource>) {
+      const newer = yield* serverConfig(sources)
+      yield* access.replace(token !== undefined && newer.tokens.length === 0 ? [unrestricted(token)] : newer.tokens)
+      yield* replaceRules("server.ingress", configured, newer.ingresses)
+      yield* replaceRules("server.relay-ingress", relay.ingresses, newer.relayIngresses)
+    })
+    yield* Effect.forkScoped(follow("server", sources, apply))
     const at = configured.findIndex((ingress) => ingress.identity === undefined)
     if (own !== undefined) {
       const advertised = relay.ingresses.flatMap(({ advertised }) => advertised)

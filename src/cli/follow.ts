@@ -1,0 +1,92 @@
+/**
+ * Settings that change while a role runs: what was asked for by SIGHUP, and tokens files at once. What is wrong with new
+ * settings is told, and the old ones stay.
+ */
+import { stat } from "node:fs/promises"
+import { Context, Duration, Effect, Queue } from "effect"
+import type { CertsError } from "../certs/CertsError.ts"
+import { ConfigError } from "../config/ConfigError.ts"
+import type { ConfigSource, RoleName } from "../config/ConfigTables.ts"
+import { fold } from "../config/fold.ts"
+import type { Loaded } from "../config/loadFiles.ts"
+
+/** How often tokens files are looked at. */
+const LOOK_EVERY = Duration.seconds(2)
+
+/** Reads the settings again that a command was started with. Nothing can be read again where nobody says what. */
+export const Settings = Context.Reference<Effect.Effect<Loaded, ConfigError>>("connet/cli/Settings", {
+  defaultValue: () => Effect.never
+})
+
+/**
+ * Takes over newer settings than those that a role was started with, for ever.
+ *
+ * @param apply takes over what can be taken over in a running role
+ */
+export const follow = Effect.fnUntraced(function* (
+  role: RoleName,
+  started: ReadonlyArray<ConfigSource>,
+  apply: (sources: ReadonlyArray<ConfigSource>) => Effect.Effect<void, ConfigError | CertsError>
+) {
+  const read = yield* Settings
+  const asked = yield* hangUps
+  let sources = started
+  let seen = yield* lookAt(tokensFiles(role, sources))
+  while (true) {
+    const hungUp = yield* Effect.raceFirst(
+      Effect.as(Queue.take(asked), true),
+      Effect.as(Effect.sleep(LOOK_EVERY), false)
+    )
+    const now = yield* lookAt(tokensFiles(role, sources))
+    if (!hungUp && now === seen) continue
+    seen = now
+    yield* Effect.gen(function* () {
+      // Only a signal says that the files of settings are finished.
+      if (hungUp) {
+        const loaded = yield* read
+        const [first, ...rest] = loaded.problems
+        if (first !== undefined) return yield* new ConfigError({ reasons: [first, ...rest] })
+        sources = loaded.sources
+      }
+      yield* apply(sources)
+      yield* Effect.annotateLogs(Effect.logInfo("settings.taken"), { because: hungUp ? "SIGHUP" : "tokens file" })
+    }).pipe(
+      Effect.catch(({ message }) =>
+        Effect.annotateLogs(Effect.logWarning("settings.refused"), {
+          reason: message,
+          hint: "the settings before stay in force"
+        })
+      )
+    )
+  }
+}, Effect.scoped)
+
+/** One element for each SIGHUP that came, or for several at once. */
+const hangUps = Effect.gen(function* () {
+  const queue = yield* Queue.sliding<void>(1)
+  const offer = () => void Queue.offerUnsafe(queue, undefined)
+  yield* Effect.acquireRelease(
+    Effect.sync(() => process.on("SIGHUP", offer)),
+    () => Effect.sync(() => process.off("SIGHUP", offer))
+  )
+  return queue
+})
+
+const tokensFiles = (role: RoleName, sources: ReadonlyArray<ConfigSource>): ReadonlyArray<string> =>
+  Object.entries(fold(sources)[role] ?? {}).flatMap(([key, value]) =>
+    key.endsWith("tokens-file") && typeof value === "string" && value !== "" ? [value] : []
+  )
+
+/** What differs when a file was written again or replaced. */
+const lookAt = (files: ReadonlyArray<string>) =>
+  Effect.map(
+    Effect.forEach(files, (file) =>
+      Effect.promise(() =>
+        stat(file).then(
+          ({ ino, mtimeMs, size }) => `${ino} ${mtimeMs} ${size}`,
+          (error: NodeJS.ErrnoException) => error.code ?? ""
+        )
+      )
+    ),
+    (found) => found.join("\n")
+  )
