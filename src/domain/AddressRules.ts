@@ -66,6 +66,7 @@ export const makeGate = (rules: AddressRules) => {
   let current = rules
   return {
     admits: (host: string): boolean => current.allows(host),
+    rules: (): AddressRules => current,
     replace: (next: AddressRules): void => {
       current = next
     }

@@ -1,6 +1,6 @@
 /** The client as a role: one socket, one session with control, and the destinations and sources it was asked for. */
-import { type Duration, Effect, Layer, Option, type Redacted, Schedule, Stream, SubscriptionRef } from "effect"
-import { Directory } from "../directory/client/Directory.ts"
+import { Context, type Duration, Effect, Layer, Option, type Redacted, Schedule, Stream, SubscriptionRef } from "effect"
+import { Directory, type DirectoryStatus } from "../directory/client/Directory.ts"
 import type { Balancing } from "../domain/Balancing.ts"
 import type { TransportChoice } from "../domain/Carrier.ts"
 import type { Encryption } from "../domain/Encryption.ts"
@@ -10,7 +10,7 @@ import type { Route } from "../domain/Route.ts"
 import type { SocketAddress } from "../domain/SocketAddress.ts"
 import type { HostPort } from "../internal/tcp.ts"
 import type { FindUplink } from "../peer/natpmp/Uplink.ts"
-import { type Incoming, type LocalEndpoint, Peers } from "../peer/Peers.ts"
+import { type Incoming, type LocalEndpoint, Peers, type PeersSnapshot } from "../peer/Peers.ts"
 import { FORWARDING_REQUEST, type ProxyVersion } from "../protocol/Connect.ts"
 import { TransportEndpoint } from "../transport/Transport.ts"
 import type { Trust } from "../transport/Trust.ts"
@@ -181,9 +181,26 @@ const layers = (options: ClientOptions) =>
     Layer.provide(TransportEndpoint.layer({ address: options.directAddress }))
   )
 
+/** What a client knows at the moment. */
+export interface ClientSnapshot extends PeersSnapshot {
+  readonly session: DirectoryStatus
+}
+
+/** Looks for its server from now on; the endpoints begin with `run`. */
+const start = Effect.fnUntraced(function* (options: ClientOptions) {
+  const services = yield* Layer.build(layers(options))
+  const [directory, peers] = [Context.get(services, Directory), Context.get(services, Peers)]
+  return {
+    run: Effect.provide(run(options), services),
+    snapshot: (): ClientSnapshot => ({ ...peers.snapshot(), session: SubscriptionRef.getUnsafe(directory.status) })
+  }
+})
+
 export const Client = {
+  /** Starts the client in the current Scope: `run` ends only when it cannot go on; `snapshot` is what it knows. */
+  start,
   /** Runs the client. Ends only by failing, or by interruption. */
-  run: (options: ClientOptions) => Effect.provide(run(options), layers(options)),
+  run: (options: ClientOptions) => Effect.scoped(Effect.flatMap(start(options), ({ run }) => run)),
   /** The same as a Layer that is never complete: it fails when the client does. */
   layer: (options: ClientOptions) => Layer.effectDiscard(Client.run(options))
 }

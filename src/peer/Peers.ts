@@ -19,7 +19,7 @@ import type { Role } from "../domain/Role.ts"
 import { allowsDirect, allowsRelay, type Route } from "../domain/Route.ts"
 import { format, type SocketAddress } from "../domain/SocketAddress.ts"
 import { Alpn } from "../protocol/Alpn.ts"
-import type { Peer, RemotePeer } from "../protocol/ClientControl.ts"
+import type { Peer, RelayOffer, RemotePeer } from "../protocol/ClientControl.ts"
 import { ErrorCode } from "../protocol/ErrorCode.ts"
 import type { MessageOptions } from "../protocol/MessageStream.ts"
 import { makeRelayLinks, type RelayLink } from "../relay/client/RelayLinks.ts"
@@ -72,11 +72,34 @@ export interface LocalEndpoint {
   readonly refused: Effect.Effect<never, DirectoryError>
 }
 
+/** What is known at the moment of one of our endpoints. */
+export interface EndpointSnapshot {
+  readonly name: EndpointName
+  readonly role: Role
+  /** Who announces the other side; undefined until control has answered. */
+  readonly peers: ReadonlyArray<RemotePeer> | undefined
+  readonly paths: ReadonlyArray<OpenPath>
+  readonly relays: ReadonlyArray<RelayOffer>
+  readonly links: ReadonlyArray<RelayLink>
+}
+
+/** What is known at the moment of this client's own addresses and of its endpoints. */
+export interface PeersSnapshot {
+  /** Where we listen. */
+  readonly address: SocketAddress
+  readonly local: ReadonlyArray<SocketAddress>
+  /** As control saw us last. */
+  readonly public: ReadonlyArray<SocketAddress>
+  readonly mapped: Mapped
+  readonly endpoints: ReadonlyArray<EndpointSnapshot>
+}
+
 export class Peers extends Context.Service<
   Peers,
   {
     /** Announces an endpoint and keeps paths to its peers, for as long as the Scope lives. */
     readonly endpoint: (options: EndpointOptions) => Effect.Effect<LocalEndpoint, never, Scope.Scope>
+    readonly snapshot: () => PeersSnapshot
   }
 >()("connet/peer/Peers") {
   static readonly layer = (options: PeersOptions) => Layer.effect(Peers, make(options))
@@ -108,6 +131,7 @@ const make = Effect.fnUntraced(function* (options: PeersOptions) {
   let publicAddress: SocketAddress | undefined
   /** A TCP port that the router forwards is the one we listen on: dialing shows control another one each time. */
   let publicTcpAddress: SocketAddress | undefined
+  let localAddresses: ReadonlyArray<SocketAddress> = []
   const { findUplink } = options
   const mapped = yield* findUplink === undefined ? SubscriptionRef.make<Mapped>({}) : mapPorts({ endpoint, findUplink })
   const look = Effect.gen(function* () {
@@ -117,9 +141,12 @@ const make = Effect.fnUntraced(function* (options: PeersOptions) {
       publicTcpAddress = { host: status.publicAddress.host, port: endpoint.address.port }
     }
     const known = yield* SubscriptionRef.get(own)
-    const local = localCandidates(endpoint.address, localInterfaces())
+    localAddresses = localCandidates(endpoint.address, localInterfaces())
     const { udp, tcp } = yield* SubscriptionRef.get(mapped)
-    const now = { quic: ownCandidates(publicAddress, udp, local), tcp: ownCandidates(publicTcpAddress, tcp, local) }
+    const now = {
+      quic: ownCandidates(publicAddress, udp, localAddresses),
+      tcp: ownCandidates(publicTcpAddress, tcp, localAddresses)
+    }
     if (JSON.stringify(now) !== JSON.stringify(known)) yield* SubscriptionRef.set(own, now)
   }).pipe(Effect.catchDefect((defect) => Effect.logDebug("cannot list the addresses of this host", defect)))
   const changes = Stream.merge(SubscriptionRef.changes(directory.status), SubscriptionRef.changes(mapped))
@@ -155,6 +182,8 @@ const make = Effect.fnUntraced(function* (options: PeersOptions) {
   const refuse = (actor: RemotePeerActor) => {
     for (const [key, other] of expected) if (other === actor) expected.delete(key)
   }
+
+  const opened = new Set<() => EndpointSnapshot>()
 
   const open = Effect.fnUntraced(function* (local: EndpointOptions) {
     const { name, role, route, transport } = local
@@ -208,6 +237,7 @@ const make = Effect.fnUntraced(function* (options: PeersOptions) {
     const paths = yield* SubscriptionRef.make<ReadonlyArray<OpenPath>>([])
     const pathsOf = new Map<RemotePeerActor, ReadonlyArray<OpenPath>>()
     let relayed: ReadonlyArray<OpenPath> = []
+    let relays: () => Pick<EndpointSnapshot, "relays" | "links"> = () => ({ relays: [], links: [] })
     const publish = Effect.suspend(() => SubscriptionRef.set(paths, [...[...pathsOf.values()].flat(), ...relayed]))
 
     if (allowsRelay(route)) {
@@ -221,6 +251,7 @@ const make = Effect.fnUntraced(function* (options: PeersOptions) {
         offers,
         onLink: ({ connection, messages }) => local.onConnection({ connection, messages, encryption })
       }).pipe(Effect.annotateLogs({ endpoint: name, role }))
+      relays = () => ({ relays: SubscriptionRef.getUnsafe(offers), links: SubscriptionRef.getUnsafe(links) })
       yield* SubscriptionRef.changes(links).pipe(
         Stream.map((links) => [...new Set(links.map(({ offer }) => offer.id))].sort()),
         Stream.changesWith((a, b) => a.join() === b.join()),
@@ -334,10 +365,28 @@ const make = Effect.fnUntraced(function* (options: PeersOptions) {
       Effect.tapCause((cause) => Effect.logDebug("list of peers ended", cause)),
       Effect.forkScoped
     )
+    const snapshot = () => ({
+      name,
+      role,
+      peers: SubscriptionRef.getUnsafe(peers),
+      paths: SubscriptionRef.getUnsafe(paths),
+      ...relays()
+    })
+    yield* Effect.acquireRelease(
+      Effect.sync(() => opened.add(snapshot)),
+      () => Effect.sync(() => opened.delete(snapshot))
+    )
     return { name, encryption, paths, peers, refused } satisfies LocalEndpoint
   })
 
-  return Peers.of({ endpoint: open })
+  const snapshot = () => ({
+    address: endpoint.address,
+    local: localAddresses,
+    public: unique([publicAddress, publicTcpAddress]),
+    mapped: SubscriptionRef.getUnsafe(mapped),
+    endpoints: [...opened].map((endpoint) => endpoint())
+  })
+  return Peers.of({ endpoint: open, snapshot })
 })
 
 /** Where we take what, for links of our own. */
@@ -351,10 +400,11 @@ const ownCandidates = (
   publicAddress: SocketAddress | undefined,
   forwarded: SocketAddress | undefined,
   local: ReadonlyArray<SocketAddress>
-): ReadonlyArray<SocketAddress> => {
-  const all = [publicAddress, forwarded, ...local].filter((address) => address !== undefined)
-  return [...new Map(all.map((address) => [format(address), address])).values()].slice(0, MAX_CANDIDATES)
-}
+): ReadonlyArray<SocketAddress> => unique([publicAddress, forwarded, ...local]).slice(0, MAX_CANDIDATES)
+
+const unique = (addresses: ReadonlyArray<SocketAddress | undefined>): ReadonlyArray<SocketAddress> => [
+  ...new Map(addresses.filter((address) => address !== undefined).map((address) => [format(address), address])).values()
+]
 
 /** The same announcement when nothing of it changes. */
 const withService = (peer: Peer, down: boolean): Peer => {

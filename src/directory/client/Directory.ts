@@ -48,7 +48,13 @@ export interface DirectoryOptions {
 }
 
 export type DirectoryStatus =
-  | { readonly _tag: "Connecting"; readonly attempt: number; readonly lastFailure: string | undefined }
+  | {
+      readonly _tag: "Connecting"
+      readonly attempt: number
+      readonly lastFailure: string | undefined
+      /** There has been a session before. */
+      readonly wasOnline: boolean
+    }
   | {
       readonly _tag: "Online"
       /** This client as the server sees it. */
@@ -109,8 +115,10 @@ const make = Effect.fnUntraced(function* (options: DirectoryOptions) {
   const status = yield* SubscriptionRef.make<DirectoryStatus>({
     _tag: "Connecting",
     attempt: 1,
-    lastFailure: undefined
+    lastFailure: undefined,
+    wasOnline: false
   })
+  let wasOnline = false
   const session = yield* SubscriptionRef.make<Session | undefined>(undefined)
   const failure = yield* Deferred.make<never, DirectoryError>()
   const serverName = `${options.server.host}:${options.server.port}`
@@ -146,6 +154,7 @@ const make = Effect.fnUntraced(function* (options: DirectoryOptions) {
     yield* Effect.acquireRelease(SubscriptionRef.set(session, own), () =>
       SubscriptionRef.update(session, (current) => (current === own ? undefined : current))
     )
+    wasOnline = true
     yield* SubscriptionRef.set(status, { _tag: "Online", publicAddress, serverAddress, carrier })
   })
 
@@ -163,7 +172,8 @@ const make = Effect.fnUntraced(function* (options: DirectoryOptions) {
       }),
     hello,
     online,
-    offline: (attempt, lastFailure) => SubscriptionRef.set(status, { _tag: "Connecting", attempt, lastFailure })
+    offline: (attempt, lastFailure) =>
+      SubscriptionRef.set(status, { _tag: "Connecting", attempt, lastFailure, wasOnline })
   }).pipe(
     Effect.tapCause((cause) => Effect.logDebug("session loop ended", cause)),
     Effect.catchCause((cause) => Deferred.failCause(failure, cause)),

@@ -1,5 +1,6 @@
-import { Effect, FiberSet, Layer, type Scope } from "effect"
+import { Effect, FiberSet, Layer, type Scope, SubscriptionRef } from "effect"
 import type { Identity } from "../../certs/Identity.ts"
+import { type AddressRules, ANY_ADDRESS } from "../../domain/AddressRules.ts"
 import * as SocketAddress from "../../domain/SocketAddress.ts"
 import { type BindOptions, type Listener, Transport } from "../../transport/Transport.ts"
 import { Trust } from "../../transport/Trust.ts"
@@ -13,6 +14,8 @@ export interface Ingress {
   readonly identity: Identity
   /** From which IP addresses one may come in here; without it, from all. */
   readonly admits?: BindOptions["admits"]
+  /** The rules that `admits` goes by at the moment. */
+  readonly rules?: () => AddressRules
 }
 
 export interface ControlServerOptions extends Omit<DirectoryServer.DirectoryServerOptions, "identity" | "relays"> {
@@ -27,6 +30,21 @@ export interface ControlServerOptions extends Omit<DirectoryServer.DirectoryServ
     /** A way in within this process. */
     readonly listener?: Listener
   }
+}
+
+/** Where one comes in, and the rules of it. */
+export interface IngressSnapshot {
+  readonly address: SocketAddress.SocketAddress
+  readonly rules: AddressRules
+}
+
+/** What a control server knows at the moment. */
+export interface ControlSnapshot extends DirectoryServer.DirectorySnapshot {
+  /** By which relays know it. */
+  readonly id: string
+  readonly clientIngresses: ReadonlyArray<IngressSnapshot>
+  readonly relayIngresses: ReadonlyArray<IngressSnapshot>
+  readonly relays: ReadonlyArray<RelayRoster.RegisteredRelay>
 }
 
 /** The control server as a role: fails when one of its addresses cannot be listened on. */
@@ -56,13 +74,28 @@ const make = Effect.fnUntraced(function* (options: ControlServerOptions) {
     open(ingress, roster, RelayRoster.PROTOCOLS, "server.listening.relays")
   )
   if (relays.listener !== undefined) yield* FiberSet.run(serving, Effect.scoped(roster.serve(relays.listener)))
-  return { clients, relays: registrations }
+  const ingresses = (
+    configured: ReadonlyArray<Ingress>,
+    bound: ReadonlyArray<SocketAddress.SocketAddress>
+  ): ReadonlyArray<IngressSnapshot> =>
+    configured.map(({ rules }, at) => ({ address: bound[at]!, rules: rules?.() ?? ANY_ADDRESS }))
+  const snapshot = Effect.map(
+    directory.snapshot,
+    (known): ControlSnapshot => ({
+      ...known,
+      id: identity.id,
+      clientIngresses: ingresses(options.ingresses, clients),
+      relayIngresses: ingresses(relays.ingresses, registrations),
+      relays: SubscriptionRef.getUnsafe(roster.relays)
+    })
+  )
+  return { clients, relays: registrations, snapshot }
 })
 
 export const ControlServer = {
   /** Runs the control server for as long as the Layer lives. */
   layer: (options: ControlServerOptions) => Layer.effectDiscard(make(options)),
-  /** Starts it in the current Scope; the addresses it listens on. */
+  /** Starts it in the current Scope: the addresses it listens on, and what it knows whenever that is asked. */
   start: (
     options: ControlServerOptions
   ): Effect.Effect<

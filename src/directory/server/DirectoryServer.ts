@@ -27,6 +27,7 @@ import { type Access, type Guest, type Refusal, tokenOf, type Use } from "./Acce
 import type { ControlIdentity } from "./ControlIdentity.ts"
 import { makeEndpointActor } from "./EndpointActor.ts"
 import { openReconnectToken, sealReconnectToken } from "./ReconnectToken.ts"
+import type { Registry } from "./Registry.ts"
 import type { RegisteredRelay } from "./RelayRoster.ts"
 
 export interface DirectoryServerOptions {
@@ -46,6 +47,8 @@ const HELLO_DEADLINE = Duration.seconds(5)
 
 interface Client {
   readonly id: string
+  /** Unique among all connections that the server has ever had. */
+  readonly connectionId: string
   readonly guest: Guest
   readonly metadata: string
   readonly connection: Connection
@@ -55,6 +58,18 @@ interface Client {
 export interface DirectoryServer {
   /** Serves the clients that come in through a listener, for ever; fails only when the listener does. */
   readonly serve: (listener: Listener) => Effect.Effect<never, TransportError, Scope.Scope>
+  readonly snapshot: Effect.Effect<DirectorySnapshot>
+}
+
+/** Who is there at the moment, and what is announced. */
+export interface DirectorySnapshot {
+  readonly clients: ReadonlyArray<ClientSnapshot>
+  readonly endpoints: ReadonlyMap<EndpointName, Registry>
+}
+
+/** A connection of a client. */
+export interface ClientSnapshot extends Pick<Client, "id" | "connectionId" | "metadata"> {
+  readonly address: SocketAddress.SocketAddress
 }
 
 export const makeDirectoryServer = Effect.fnUntraced(function* (options: DirectoryServerOptions) {
@@ -62,7 +77,9 @@ export const makeDirectoryServer = Effect.fnUntraced(function* (options: Directo
   const reconnectKey = options.identity.clientKey
   const reception = makeReception()
   const actors = yield* RcMap.make({ lookup: (_: EndpointName) => makeEndpointActor })
+  const clients = new Set<Client>()
   let nextKey = 0
+  let nextConnection = 0
 
   const hello = Effect.fnUntraced(function* (connection: Connection) {
     const publicAddress = connection.remoteAddress()
@@ -93,7 +110,14 @@ export const makeDirectoryServer = Effect.fnUntraced(function* (options: Directo
         ...(request.metadata !== "" && { metadata: request.metadata })
       })
     )
-    return { id, guest, metadata: request.metadata, connection, messages: { ...messages, limit: MAX_MESSAGE_BYTES } }
+    return {
+      id,
+      connectionId: String(nextConnection++),
+      guest,
+      metadata: request.metadata,
+      connection,
+      messages: { ...messages, limit: MAX_MESSAGE_BYTES }
+    }
   }, Effect.scoped)
 
   /** Answers an announcement until either side ends it. */
@@ -105,7 +129,8 @@ export const makeDirectoryServer = Effect.fnUntraced(function* (options: Directo
     const { endpoint, role } = first
     const actor = yield* RcMap.get(actors, endpoint)
     const key = nextKey++
-    const registration = { key, role, clientId: client.id, metadata: client.metadata, peer: first.peer }
+    const { id: clientId, connectionId, metadata } = client
+    const registration = { key, role, clientId, connectionId, metadata, peer: first.peer }
     yield* actor.tell({ _tag: "Announced", registration })
     yield* Effect.logInfo("endpoint.announced").pipe(Effect.annotateLogs({ endpoint, role, client: client.id }))
 
@@ -213,6 +238,10 @@ export const makeDirectoryServer = Effect.fnUntraced(function* (options: Directo
     function* (connection: Connection) {
       const client = yield* hello(connection)
       if (client === undefined) return
+      yield* Effect.acquireRelease(
+        Effect.sync(() => clients.add(client)),
+        () => Effect.sync(() => clients.delete(client))
+      )
       // Whoever is expelled has nothing announced any more when he is closed, so that he is not taken for lost.
       const expelled = yield* Effect.raceFirst(
         Effect.as(Effect.flip(serveClient(client)), undefined),
@@ -222,10 +251,28 @@ export const makeDirectoryServer = Effect.fnUntraced(function* (options: Directo
       const ended = yield* connection.closed
       yield* Effect.logInfo("client.lost").pipe(Effect.annotateLogs({ client: client.id, reason: ended.message }))
     },
+    Effect.scoped,
     Effect.catch((error) => Effect.logDebug("hello failed", error))
   )
 
-  return { serve: (listener) => serve(listener, handle) } satisfies DirectoryServer
+  const snapshot = Effect.gen(function* () {
+    const endpoints = new Map<EndpointName, Registry>()
+    for (const name of yield* RcMap.keys(actors)) {
+      const actor = yield* Effect.scoped(RcMap.get(actors, name))
+      endpoints.set(name, actor.registry())
+    }
+    return {
+      clients: [...clients].map(({ id, connectionId, metadata, connection }) => ({
+        id,
+        connectionId,
+        metadata,
+        address: connection.remoteAddress()
+      })),
+      endpoints
+    }
+  })
+
+  return { snapshot, serve: (listener) => serve(listener, handle) } satisfies DirectoryServer
 })
 
 /** The client said that it leaves. */

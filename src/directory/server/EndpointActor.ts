@@ -11,6 +11,7 @@ export interface EndpointActor {
   readonly tell: (message: Registry.Message) => Effect.Effect<void>
   /** The peers of a role: now, and after every change. */
   readonly peersFor: (role: Role) => SubscriptionRef.SubscriptionRef<ReadonlyArray<RemotePeer>>
+  readonly registry: () => Registry.Registry
 }
 
 /** Messages that wait; whoever sends more waits too. */
@@ -39,7 +40,8 @@ export const makeEndpointActor = Effect.gen(function* () {
   )
   return {
     tell: (message) => Effect.asVoid(Queue.offer(mailbox, message)),
-    peersFor: (role) => peers[role]
+    peersFor: (role) => peers[role],
+    registry: () => registry
   } satisfies EndpointActor
 })
 

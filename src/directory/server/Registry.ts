@@ -14,6 +14,8 @@ export interface Registration {
   readonly key: number
   readonly role: Role
   readonly clientId: string
+  /** On which connection it was announced. */
+  readonly connectionId: string
   readonly metadata: string
   readonly peer: Peer
   /** When it is dropped, in milliseconds since 1970; undefined while its client is there. */

@@ -32,7 +32,13 @@ export interface RegistrationOptions {
   readonly memory: RelayMemory
 }
 
+/** Whether a relay is registered at the moment. */
+export type RegistrationStatus =
+  | { readonly _tag: "Connecting"; readonly wasOnline: boolean; readonly controlId: string | undefined }
+  | { readonly _tag: "Online"; readonly controlId: string; readonly carrier: Carrier }
+
 export interface Registration {
+  readonly status: () => RegistrationStatus
   /** Who a blob of authentication lets in; undefined when control did not make it for this relay. */
   readonly open: (authentication: Uint8Array) => Messages.ClientAuthentication | undefined
   /** Keeps the registration. Fails when control will never take this relay. */
@@ -44,6 +50,7 @@ const HELLO_DEADLINE = Duration.seconds(5)
 export const makeRegistration = (options: RegistrationOptions): Registration => {
   const { control, memory } = options
   let sharedKey: Uint8Array | undefined
+  let status: RegistrationStatus = { _tag: "Connecting", wasOnline: false, controlId: undefined }
 
   const hello = Effect.fnUntraced(function* (connection: Connection) {
     const remembered = yield* memory.recall
@@ -78,6 +85,7 @@ export const makeRegistration = (options: RegistrationOptions): Registration => 
   })
 
   return {
+    status: () => status,
     open: (authentication) => sharedKey && Messages.openAuthentication(sharedKey, authentication),
     run: keepSession({
       label: "control",
@@ -87,9 +95,13 @@ export const makeRegistration = (options: RegistrationOptions): Registration => 
       hello,
       online: ({ shared, controlId }, { carrier }) => {
         sharedKey = shared
+        status = { _tag: "Online", controlId, carrier }
         return Effect.annotateLogs(Effect.logInfo("control.online"), { control, carrier, id: controlId })
       },
-      offline: () => Effect.void
+      offline: () =>
+        Effect.sync(() => {
+          status = { _tag: "Connecting", wasOnline: sharedKey !== undefined, controlId: status.controlId }
+        })
     })
   }
 }

@@ -6,7 +6,7 @@ import { realmName } from "../../certs/realmName.ts"
 import { dialByName } from "../../directory/client/sessions.ts"
 import type { DirectoryError } from "../../directory/DirectoryError.ts"
 import { makeAccess } from "../../directory/server/Access.ts"
-import { ControlServer, type ControlServerOptions } from "../../directory/server/ControlServer.ts"
+import { ControlServer, type ControlServerOptions, type ControlSnapshot } from "../../directory/server/ControlServer.ts"
 import * as base32hex from "../../domain/base32hex.ts"
 import type { ProxyFor } from "../../domain/Proxy.ts"
 import * as SocketAddress from "../../domain/SocketAddress.ts"
@@ -19,7 +19,7 @@ import type { TransportError } from "../../transport/TransportError.ts"
 import { Trust } from "../../transport/Trust.ts"
 import type { RelayError } from "../RelayError.ts"
 import { inProcess } from "./RelayMemory.ts"
-import { type RelayServerOptions, startRelay } from "./RelayServer.ts"
+import { type RelayServerOptions, type RelaySnapshot, startRelay } from "./RelayServer.ts"
 
 export interface RelayOptions extends Omit<RelayServerOptions, "connect" | "control"> {
   readonly control: HostPort
@@ -35,11 +35,12 @@ export interface CombinedOptions {
   readonly relay: Pick<RelayServerOptions, "ingresses" | "limits" | "buildVersion">
 }
 
-/** What is running: where it listens, and an Effect that ends only when it cannot go on. */
+/** What is running: where it listens, an Effect that ends only when it cannot go on, and what both know at the moment. */
 export interface Running {
   readonly clients: ReadonlyArray<SocketAddress.SocketAddress>
   readonly relays: ReadonlyArray<SocketAddress.SocketAddress>
   readonly run: Effect.Effect<never, DirectoryError | RelayError>
+  readonly snapshot: Effect.Effect<{ readonly control: ControlSnapshot; readonly relay: RelaySnapshot }>
 }
 
 const ANYWHERE = { host: "127.0.0.1", port: 0 }
@@ -75,11 +76,11 @@ export const startCombined = Effect.fnUntraced(function* (
   const identity = yield* issueServer([realmName("reserve.relay")])
   const token = Redacted.make(base32hex.encode(randomBytes(32)))
   const listener = yield* controlEnd.listen({ protocols: Alpn.registration, identity, trust: Trust.anyone })
-  const { clients } = yield* ControlServer.start({
+  const control = yield* ControlServer.start({
     ...options.control,
     relays: { access: makeAccess([unrestricted(token)]), ingresses: [], listener }
   })
-  const { addresses, run } = yield* startRelay({
+  const relay = yield* startRelay({
     ...options.relay,
     token,
     metadata: "embedded relay",
@@ -96,5 +97,10 @@ export const startCombined = Effect.fnUntraced(function* (
         })
         .pipe(Effect.mapError(({ message }) => message))
   })
-  return { clients, relays: addresses, run }
+  return {
+    clients: control.clients,
+    relays: relay.addresses,
+    run: relay.run,
+    snapshot: Effect.map(control.snapshot, (known) => ({ control: known, relay: relay.snapshot() }))
+  }
 })

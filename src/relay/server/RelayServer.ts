@@ -10,6 +10,7 @@ import { certificateKey } from "../../certs/certificateKey.ts"
 import { issueServer } from "../../certs/issue.ts"
 import { realmName } from "../../certs/realmName.ts"
 import type { Carrier } from "../../domain/Carrier.ts"
+import type { Role } from "../../domain/Role.ts"
 import * as SocketAddress from "../../domain/SocketAddress.ts"
 import { join } from "../../internal/join.ts"
 import { openFor } from "../../internal/openFor.ts"
@@ -40,7 +41,7 @@ import {
   type TransportStream
 } from "../../transport/Transport.ts"
 import { Trust } from "../../transport/Trust.ts"
-import { makeRegistration, type RegistrationOptions } from "./Registration.ts"
+import { makeRegistration, type RegistrationOptions, type RegistrationStatus } from "./Registration.ts"
 import * as Switchboard from "./Switchboard.ts"
 import { makeRate, type Rate, throttle } from "./throttle.ts"
 
@@ -91,6 +92,8 @@ const LOOK_AT_STRANGERS_EVERY = Duration.millis(100)
 
 interface Link extends Switchboard.DestinationLink {
   readonly client: ClientAuthentication
+  /** Free text of the client. */
+  readonly metadata: string
   readonly connection: Connection
   readonly messages: MessageOptions
   /** Streams that it takes part in. */
@@ -101,6 +104,23 @@ interface Link extends Switchboard.DestinationLink {
   readonly rates: { readonly in: Rate; readonly out: Rate } | undefined
 }
 
+/** What a relay knows at the moment. */
+export interface RelaySnapshot {
+  readonly registration: RegistrationStatus
+  /** The control server, for people. */
+  readonly control: string
+  /** Where clients are told to find the relay. */
+  readonly advertised: ReadonlyArray<SocketAddress.SocketAddress>
+  readonly links: ReadonlyArray<LinkSnapshot>
+}
+
+/** The link of one endpoint of a client. */
+export interface LinkSnapshot extends Pick<Link, "endpoint" | "certificateKey" | "metadata" | "streams"> {
+  readonly role: Role
+  readonly address: SocketAddress.SocketAddress
+  readonly carrier: Carrier
+}
+
 interface NotTaken {
   readonly _tag: "NotTaken"
   readonly message: string
@@ -108,7 +128,10 @@ interface NotTaken {
 
 const notTaken = (message: string): NotTaken => ({ _tag: "NotTaken", message })
 
-/** Starts a relay in the current Scope: the addresses it listens on, and an Effect that ends when it cannot go on. */
+/**
+ * Starts a relay in the current Scope: the addresses it listens on, an Effect that ends when it cannot go on, and what it
+ * knows whenever that is asked.
+ */
 export const startRelay = Effect.fnUntraced(function* (options: RelayServerOptions) {
   const { limits } = options
   const transport = yield* Transport
@@ -117,6 +140,7 @@ export const startRelay = Effect.fnUntraced(function* (options: RelayServerOptio
   const linksOf = new Map<string, number>()
   /** Waiting for a sign of life of each link that is silent. */
   const silences = yield* FiberSet.make<void, never>()
+  const links = new Set<Link>()
   let board: Switchboard.Switchboard<Link> = new Map()
   let nextKey = 0
 
@@ -177,7 +201,8 @@ export const startRelay = Effect.fnUntraced(function* (options: RelayServerOptio
     if (client === undefined) return yield* refused("the control server of this relay did not make the authentication")
     const shown = connection.peerCertificate && certificateKey(connection.peerCertificate)
     if (shown !== client.certificateKey) return yield* refused("the authentication is for another certificate")
-    return { client, messages, accepted: answer({ _tag: "Accepted" }), refused }
+    const { metadata } = received.success
+    return { client, metadata, messages, accepted: answer({ _tag: "Accepted" }), refused }
   }, Effect.scoped)
 
   /** Ends when a stranger sends more than a hello needs. */
@@ -324,7 +349,7 @@ export const startRelay = Effect.fnUntraced(function* (options: RelayServerOptio
     function* (connection: Connection) {
       const guest = yield* Effect.raceFirst(hello(connection), flooded(connection))
       if (guest === undefined) return
-      const { client, messages, accepted, refused } = guest
+      const { client, metadata, messages, accepted, refused } = guest
       if (!(yield* admitLink(connection.remoteAddress()))) {
         yield* refused(`the relay takes at most ${limits.linksPerAddress} links from one address`)
         return
@@ -336,12 +361,17 @@ export const startRelay = Effect.fnUntraced(function* (options: RelayServerOptio
         endpoint,
         certificateKey: client.certificateKey,
         client,
+        metadata,
         connection,
         messages,
         streams: 0,
         silent: false,
         rates: limits.bytesPerSecondPerLink === undefined ? undefined : makeRates(limits.bytesPerSecondPerLink)
       }
+      yield* Effect.acquireRelease(
+        Effect.sync(() => links.add(link)),
+        () => Effect.sync(() => links.delete(link))
+      )
       const labels = { endpoint, role, link: link.key, address: SocketAddress.format(connection.remoteAddress()) }
       yield* Effect.annotateLogs(Effect.logInfo("link.online"), labels)
       yield* Effect.ignore(role === "source" ? serveSource(link) : serveDestination(link))
@@ -361,7 +391,21 @@ export const startRelay = Effect.fnUntraced(function* (options: RelayServerOptio
       Effect.annotateLogs({ address, advertised: addresses.map(SocketAddress.format).join(", ") })
     )
   }
-  return { addresses: endpoints.map(({ address }) => address), run: registration.run }
+  const snapshot = (): RelaySnapshot => ({
+    registration: registration.status(),
+    control: options.control,
+    advertised: addresses,
+    links: [...links].map(({ endpoint, certificateKey, client, metadata, streams, connection }) => ({
+      endpoint,
+      certificateKey,
+      role: client.role,
+      metadata,
+      streams,
+      address: connection.remoteAddress(),
+      carrier: connection.carrier
+    }))
+  })
+  return { addresses: endpoints.map(({ address }) => address), run: registration.run, snapshot }
 })
 
 const makeRates = (bytesPerSecond: number) => ({ in: makeRate(bytesPerSecond), out: makeRate(bytesPerSecond) })

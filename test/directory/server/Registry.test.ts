@@ -12,7 +12,7 @@ const peer = (port: number): Peer => ({
 
 const announced = (key: number, clientId: string, role: Role = "destination", port = key): Message => ({
   _tag: "Announced",
-  registration: { key, role, clientId, metadata: "", peer: peer(port) }
+  registration: { key, role, clientId, connectionId: "0", metadata: "", peer: peer(port) }
 })
 
 const run = (...messages: ReadonlyArray<Message>): Registry =>
