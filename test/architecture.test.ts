@@ -15,7 +15,20 @@ const MAY_IMPORT: Record<string, ReadonlyArray<string>> = {
   relay: ["domain", "certs", "protocol", "transport", "directory", "internal"],
   peer: ["domain", "certs", "protocol", "transport", "directory", "relay", "internal"],
   endpoint: ["domain", "certs", "protocol", "transport", "directory", "relay", "peer", "internal"],
-  cli: ["domain", "config", "certs", "protocol", "transport", "directory", "relay", "peer", "endpoint", "internal"]
+  status: ["domain", "certs", "protocol", "transport", "directory", "relay", "peer", "endpoint", "internal"],
+  cli: [
+    "domain",
+    "config",
+    "certs",
+    "protocol",
+    "transport",
+    "directory",
+    "relay",
+    "peer",
+    "endpoint",
+    "status",
+    "internal"
+  ]
 }
 
 const SOURCE = join(import.meta.dirname, "..", "src")

@@ -12,11 +12,11 @@ import type { EndpointName } from "../../src/domain/EndpointName.ts"
 import type { Route } from "../../src/domain/Route.ts"
 import type { SocketAddress } from "../../src/domain/SocketAddress.ts"
 import { unrestricted } from "../../src/domain/TokenRule.ts"
-import { Client, type ClientEndpoint } from "../../src/endpoint/Client.ts"
+import { Client, type ClientEndpoint, type ClientSnapshot } from "../../src/endpoint/Client.ts"
 import type { FindUplink } from "../../src/peer/natpmp/Uplink.ts"
 import { Alpn } from "../../src/protocol/Alpn.ts"
 import type { ProxyVersion } from "../../src/protocol/Connect.ts"
-import { startCombined } from "../../src/relay/server/Relay.ts"
+import { type Running, startCombined } from "../../src/relay/server/Relay.ts"
 import { type Connection, type Endpoint, Transport } from "../../src/transport/Transport.ts"
 import { DialTimedOut, TransportError } from "../../src/transport/TransportError.ts"
 import { Trust } from "../../src/transport/Trust.ts"
@@ -58,6 +58,8 @@ export interface RunningClient {
   readonly says: (message: string, fields?: Readonly<Record<string, unknown>>) => Effect.Effect<Event, TookTooLong>
   /** Where a source listens. */
   readonly port: (endpoint: string) => Effect.Effect<number, TookTooLong>
+  /** What it knows at the moment; once it has said something. */
+  readonly snapshot: () => ClientSnapshot
   readonly stop: Effect.Effect<void>
 }
 
@@ -106,6 +108,7 @@ export const makeWorld = Effect.fnUntraced(function* (
     })
   )
   let server = { host: "127.0.0.1", port: 0 }
+  let snapshot: Running["snapshot"] = Effect.die("there is no relay")
   let serverScope = yield* Scope.make()
   yield* Effect.addFinalizer(() => Scope.close(serverScope, Exit.void))
 
@@ -119,6 +122,11 @@ export const makeWorld = Effect.fnUntraced(function* (
     const anywhere = { host: "127.0.0.1", port: 0 }
     const ingresses = [{ address: anywhere, advertised: [anywhere] }]
     const combined = startCombined({ control, relay: { ingresses, limits: {}, buildVersion: "test" } }).pipe(
+      Effect.tap((running) =>
+        Effect.sync(() => {
+          snapshot = running.snapshot
+        })
+      ),
       Effect.tap(({ run }) => Effect.forkScoped(Effect.orDie(run)))
     )
     const started: Effect.Effect<
@@ -162,7 +170,8 @@ export const makeWorld = Effect.fnUntraced(function* (
     const sources = ports.map(
       ([name, port]) => [name as EndpointName, { ...option, listen: local(port), balancing }] as const
     )
-    const fiber = yield* Client.run({
+    let snapshot: RunningClient["snapshot"] | undefined
+    const fiber = yield* Client.start({
       server,
       trust: Trust.authorities("127.0.0.1", [authority.certificatePem]),
       token: Redacted.make("token"),
@@ -174,6 +183,13 @@ export const makeWorld = Effect.fnUntraced(function* (
       destinations: new Map(destinations),
       sources: new Map(sources)
     }).pipe(
+      Effect.tap((client) =>
+        Effect.sync(() => {
+          snapshot = client.snapshot
+        })
+      ),
+      Effect.flatMap(({ run }) => run),
+      Effect.scoped,
       Effect.provide(provided),
       Effect.provide(Logger.layer([log])),
       Effect.provideService(References.MinimumLogLevel, "Debug"),
@@ -207,6 +223,7 @@ export const makeWorld = Effect.fnUntraced(function* (
         Effect.map(says("source.listening", { endpoint }), ({ fields }) =>
           Number(String(fields.address).split(":").at(-1))
         ),
+      snapshot: () => snapshot!(),
       stop: Fiber.interrupt(fiber)
     } satisfies RunningClient
   })
@@ -228,6 +245,8 @@ export const makeWorld = Effect.fnUntraced(function* (
     unblockDirect,
     client,
     streams,
+    /** What the server and its relay know at the moment. */
+    snapshot: Effect.suspend(() => snapshot),
     stopServer: Effect.suspend(() => Scope.close(serverScope, Exit.void)),
     startServer: start
   }

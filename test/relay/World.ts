@@ -85,7 +85,7 @@ export const makeWorldWith = Effect.fnUntraced(function* (options: Memory.Memory
   /** Starts the control server, at the same addresses each time. */
   const startControl = Effect.fnUntraced(function* (controlIdentity: ControlIdentity = makeControlIdentity()) {
     const { scope, close } = yield* ownScope
-    const { clients, relays } = yield* ControlServer.start({
+    const { clients, relays, snapshot } = yield* ControlServer.start({
       identity: controlIdentity,
       ingresses: [{ address: at.clients, identity }],
       access: makeAccess([unrestricted(Redacted.make("good"))]),
@@ -94,13 +94,13 @@ export const makeWorldWith = Effect.fnUntraced(function* (options: Memory.Memory
     }).pipe(Effect.provideService(Scope.Scope, scope), Effect.provide([transport, silent]))
     at.clients = clients[0]!
     at.relays = relays[0]!
-    return { stop: close }
+    return { stop: close, snapshot }
   })
 
   /** Starts a relay, at the same address each time. `run` is its registration. */
   const startRelay = Effect.fnUntraced(function* ({ memory = inProcess(), limits = {}, token }: RelayStart = {}) {
     const { scope, close } = yield* ownScope
-    const { addresses, run } = yield* startRelayAlone({
+    const { addresses, run, snapshot } = yield* startRelayAlone({
       control: at.relays,
       trust,
       handshakeTimeout: Duration.seconds(1),
@@ -113,7 +113,7 @@ export const makeWorldWith = Effect.fnUntraced(function* (options: Memory.Memory
     }).pipe(Effect.provideService(Scope.Scope, scope), Effect.provide([transport, silent]))
     at.relay = addresses[0]!
     const fiber = yield* run.pipe(Effect.provide(silent), Effect.forkIn(scope))
-    return { run: Fiber.join(fiber), stop: close }
+    return { run: Fiber.join(fiber), stop: close, snapshot }
   })
 
   const own = yield* bind({ address: HERE })
