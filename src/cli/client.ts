@@ -5,6 +5,7 @@ import type { ConfigSource } from "../config/ConfigTables.ts"
 import { proxyChoice } from "../config/ProxySetting.ts"
 import { Client } from "../endpoint/Client.ts"
 import { dialedUplink, type FindUplink, systemUplink } from "../peer/natpmp/Uplink.ts"
+import { clientStatus } from "../status/ClientStatus.ts"
 import * as Network from "../transport/Network.ts"
 import { Trust } from "../transport/Trust.ts"
 import * as Endpoints from "./endpoints.ts"
@@ -12,11 +13,12 @@ import { clientSource } from "./flags.ts"
 import { lastingResetKey } from "./lastingResetKey.ts"
 import { launch } from "./launch.ts"
 import { listenAddress } from "./listenAddress.ts"
+import { statusTeller } from "./status.ts"
 import { VERSION } from "./version.ts"
 import { isTaken, withAdvice } from "./withAdvice.ts"
 
 const prepare = Effect.fnUntraced(function* (sources: ReadonlyArray<ConfigSource>) {
-  const { serverName, serverAuthoritiesFile, serverPin, anyDirectPort, transport, tuning, ...config } =
+  const { serverName, serverAuthoritiesFile, serverPin, anyDirectPort, statusAddress, transport, tuning, ...config } =
     yield* clientConfig(sources)
   const endpoints = {
     destinations: yield* Endpoints.destinations(config.destinations),
@@ -24,6 +26,7 @@ const prepare = Effect.fnUntraced(function* (sources: ReadonlyArray<ConfigSource
   }
   const roots = serverAuthoritiesFile === undefined ? undefined : yield* loadAuthorities(serverAuthoritiesFile)
   const directAddress = yield* listenAddress("client.direct-addr", config.directAddress)
+  const tellStatus = yield* statusTeller("client.status-addr", statusAddress)
   if (Redacted.value(config.token) === "") {
     yield* Effect.logWarning("no token: set client.token, client.token-file or CONNET_TOKEN")
   }
@@ -39,7 +42,12 @@ const prepare = Effect.fnUntraced(function* (sources: ReadonlyArray<ConfigSource
     const resetKey = config.resetKey ?? (transport === "tcp" ? undefined : yield* lastingResetKey(reachedAt))
     const network = Network.layer({ ...tuning, transport, ...(resetKey !== undefined && { resetKey }) })
     const start = (port: number) =>
-      Effect.provide(Client.run({ ...options, directAddress: { ...directAddress, port } }), network)
+      Client.start({ ...options, directAddress: { ...directAddress, port } }).pipe(
+        Effect.tap(({ snapshot }) => tellStatus(Effect.sync(() => clientStatus(options, snapshot())))),
+        Effect.flatMap(({ run }) => run),
+        Effect.scoped,
+        Effect.provide(network)
+      )
     if (!anyDirectPort) return yield* start(directAddress.port)
     return yield* start(directAddress.port).pipe(
       Effect.catchIf(isTaken, ({ message }) =>

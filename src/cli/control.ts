@@ -4,16 +4,20 @@ import type { ConfigSource } from "../config/ConfigTables.ts"
 import { controlConfig } from "../config/ControlConfig.ts"
 import { logExpired, makeAccess } from "../directory/server/Access.ts"
 import { ControlServer } from "../directory/server/ControlServer.ts"
+import { controlStatus } from "../status/ControlStatus.ts"
 import * as Network from "../transport/Network.ts"
 import { controlIdentity } from "./controlIdentity.ts"
 import { controlFlags, controlSource } from "./flags.ts"
 import { follow } from "./follow.ts"
 import { identityIn, ingresses, replaceRules } from "./ingresses.ts"
 import { launch } from "./launch.ts"
+import { statusTeller } from "./status.ts"
+import { VERSION } from "./version.ts"
 import { withAdvice } from "./withAdvice.ts"
 
 const prepare = Effect.fnUntraced(function* (sources: ReadonlyArray<ConfigSource>) {
-  const { clients, relays, transport, tuning, endpointExpiry, storeFolder } = yield* controlConfig(sources)
+  const { clients, relays, transport, tuning, endpointExpiry, statusAddress, storeFolder } =
+    yield* controlConfig(sources)
   const options = {
     ingresses: yield* ingresses("control.clients-ingress", clients.ingresses, identityIn),
     access: makeAccess(clients.tokens),
@@ -23,6 +27,7 @@ const prepare = Effect.fnUntraced(function* (sources: ReadonlyArray<ConfigSource
       ingresses: yield* ingresses("control.relays-ingress", relays.ingresses, identityIn)
     }
   }
+  const tellStatus = yield* statusTeller("control.status-addr", statusAddress)
   const apply = Effect.fnUntraced(function* (sources: ReadonlyArray<ConfigSource>) {
     const newer = yield* controlConfig(sources)
     yield* options.access.replace(newer.clients.tokens)
@@ -39,6 +44,7 @@ const prepare = Effect.fnUntraced(function* (sources: ReadonlyArray<ConfigSource
   yield* logExpired([...clients.tokens, ...relays.tokens])
   return controlIdentity("control", storeFolder).pipe(
     Effect.flatMap((identity) => ControlServer.start({ ...options, identity })),
+    Effect.tap(({ snapshot }) => tellStatus(Effect.map(snapshot, (known) => controlStatus(VERSION, known)))),
     Effect.andThen(follow("control", sources, apply)),
     Effect.scoped,
     Effect.provide(Network.layer({ ...tuning, transport })),

@@ -86,6 +86,7 @@ const ROUTE = "Which paths it may use: any, direct or relay (default: any)"
 const PROXY = "The proxy for TCP: http, https or socks5 URL, or none (default: HTTPS_PROXY, ALL_PROXY and NO_PROXY)"
 const TRANSPORT = "What carries connections: auto, quic (UDP) or tcp (default: auto)"
 const NAT_PMP = "How to find the router that forwards the port: system, dial or disabled (default: system)"
+const STATUS = "Where to tell the status over HTTP, as JSON, like 127.0.0.1:19180; to whoever asks (default: nowhere)"
 const ENCRYPTIONS = "How relayed streams may be encrypted: none, tls, dhxcp (default: tls,dhxcp)"
 
 export const clientFlags = {
@@ -100,6 +101,7 @@ export const clientFlags = {
   "server-cas-file": text("server-cas-file", "file", "PEM roots that vouch for the server (default: the system's)"),
   "server-name": text("server-name", "name", "The name on the server's certificate (default: the host of the server)"),
   "direct-addr": text("direct-addr", "host:port", "Where this client is reached directly (default: :19192)"),
+  "status-addr": text("status-addr", "host:port", STATUS),
   "nat-pmp": text("nat-pmp", "way", NAT_PMP),
   proxy: text("proxy", "url", PROXY),
   transport: text("transport", "carrier", TRANSPORT),
@@ -132,6 +134,8 @@ const storeFlag = text(
   "Where to keep what must survive a restart (default: CONNET_STATE_DIR, then STATE_DIRECTORY)"
 )
 
+const statusFlag = text("status-addr", "host:port", STATUS)
+
 const TOKENS_FILE = "A file with one token, or sha256: and its hash, on each line, and what may be done with it"
 const HOSTPORT = "Where clients are told to find the relay; repeat it for more (default: localhost)"
 
@@ -158,6 +162,7 @@ export const serverFlags = {
   "relay-hostport": texts("relay-hostport", "host:port", HOSTPORT),
   ...cidrFlags("relay-", "clients of the relay"),
   transport: text("transport", "carrier", TRANSPORT),
+  "status-addr": statusFlag,
   "store-dir": storeFlag
 }
 
@@ -178,6 +183,7 @@ export const controlFlags = {
   "relays-key-file": text("relays-key-file", "file", "PEM private key for relays (default: --key-file)"),
   ...cidrFlags("relays-", "relays"),
   transport: text("transport", "carrier", TRANSPORT),
+  "status-addr": statusFlag,
   "store-dir": storeFlag
 }
 
@@ -202,6 +208,7 @@ export const relayFlags = {
   proxy: text("proxy", "url", PROXY),
   transport: text("transport", "carrier", TRANSPORT),
   "handshake-idle-timeout": duration("handshake-idle-timeout", "How long a handshake may take (default: 5s)"),
+  "status-addr": statusFlag,
   "store-dir": storeFlag
 }
 

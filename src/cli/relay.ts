@@ -6,19 +6,22 @@ import { proxyChoice } from "../config/ProxySetting.ts"
 import { relayConfig } from "../config/RelayConfig.ts"
 import { startRelayAlone } from "../relay/server/Relay.ts"
 import { inFolder, inProcess } from "../relay/server/RelayMemory.ts"
+import { relayStatus } from "../status/RelayStatus.ts"
 import * as Network from "../transport/Network.ts"
 import { Trust } from "../transport/Trust.ts"
 import { relayFlags, relaySource } from "./flags.ts"
 import { follow } from "./follow.ts"
 import { relayIngresses, replaceRules } from "./ingresses.ts"
 import { launch } from "./launch.ts"
+import { statusTeller } from "./status.ts"
 import { VERSION } from "./version.ts"
 import { withAdvice } from "./withAdvice.ts"
 
 const prepare = Effect.fnUntraced(function* (sources: ReadonlyArray<ConfigSource>) {
-  const { controlName, controlAuthoritiesFile, storeFolder, ...config } = yield* relayConfig(sources)
+  const { controlName, controlAuthoritiesFile, storeFolder, statusAddress, ...config } = yield* relayConfig(sources)
   const roots = controlAuthoritiesFile === undefined ? undefined : yield* loadAuthorities(controlAuthoritiesFile)
   const ingresses = yield* relayIngresses("relay.ingress", config.ingresses)
+  const tellStatus = yield* statusTeller("relay.status-addr", statusAddress)
   if (Redacted.value(config.token) === "") {
     yield* Effect.logWarning("no token: set relay.token or relay.token-file")
   }
@@ -34,7 +37,9 @@ const prepare = Effect.fnUntraced(function* (sources: ReadonlyArray<ConfigSource
     yield* replaceRules("relay.ingress", ingresses, (yield* relayConfig(sources)).ingresses)
   })
   return Effect.forkScoped(follow("relay", sources, apply)).pipe(
-    Effect.andThen(Effect.flatMap(startRelayAlone(options), ({ run }) => run)),
+    Effect.andThen(startRelayAlone(options)),
+    Effect.tap(({ snapshot }) => tellStatus(Effect.sync(() => relayStatus(VERSION, snapshot())))),
+    Effect.flatMap(({ run }) => run),
     Effect.scoped,
     Effect.provide(Network.layer({ ...config.tuning, transport: config.transport })),
     Effect.mapError(withAdvice("is another connet relay running? Set relay.ingress addr to another port"))

@@ -7,6 +7,7 @@ import { formatServerLink } from "../config/ServerLink.ts"
 import { logExpired, makeAccess } from "../directory/server/Access.ts"
 import { unrestricted } from "../domain/TokenRule.ts"
 import { startCombined } from "../relay/server/Relay.ts"
+import { serverStatus } from "../status/ServerStatus.ts"
 import * as Network from "../transport/Network.ts"
 import { controlIdentity } from "./controlIdentity.ts"
 import { ownIdentityIn, ownTokenIn, reachableAt } from "./firstContact.ts"
@@ -14,11 +15,19 @@ import { serverFlags, serverSource } from "./flags.ts"
 import { follow } from "./follow.ts"
 import { identityIn, ingresses, relayIngresses, replaceRules } from "./ingresses.ts"
 import { launch } from "./launch.ts"
+import { statusTeller } from "./status.ts"
 import { VERSION } from "./version.ts"
 import { withAdvice } from "./withAdvice.ts"
 
 const prepare = Effect.fnUntraced(function* (sources: ReadonlyArray<ConfigSource>) {
-  const { tokens, endpointExpiry, storeFolder, relayLimits: limits, ...config } = yield* serverConfig(sources)
+  const {
+    tokens,
+    endpointExpiry,
+    storeFolder,
+    relayLimits: limits,
+    statusAddress,
+    ...config
+  } = yield* serverConfig(sources)
   const configured = yield* ingresses("server.ingress", config.ingresses, (files) =>
     files === undefined ? Effect.undefined : identityIn(files)
   )
@@ -27,6 +36,7 @@ const prepare = Effect.fnUntraced(function* (sources: ReadonlyArray<ConfigSource
     limits,
     buildVersion: VERSION
   }
+  const tellStatus = yield* statusTeller("server.status-addr", statusAddress)
   const firstContact = configured.some(({ identity }) => identity === undefined)
   if (tokens.length === 0 && !firstContact) {
     yield* Effect.logWarning("no tokens, so no client can connect: set server.tokens or server.tokens-file")
@@ -47,6 +57,7 @@ const prepare = Effect.fnUntraced(function* (sources: ReadonlyArray<ConfigSource
       yield* replaceRules("server.relay-ingress", relay.ingresses, newer.relayIngresses)
     })
     yield* Effect.forkScoped(follow("server", sources, apply))
+    yield* tellStatus(Effect.map(started.snapshot, (known) => serverStatus(VERSION, known)))
     const at = configured.findIndex((ingress) => ingress.identity === undefined)
     if (own !== undefined) {
       const advertised = relay.ingresses.flatMap(({ advertised }) => advertised)

@@ -26,6 +26,7 @@ import { parseEncryptions } from "./parseEncryptions.ts"
 import { resetKey } from "./resetKey.ts"
 import { parsePin, parseServerLink } from "./ServerLink.ts"
 import { handshakeTimeout, sessionSettings } from "./sessionSettings.ts"
+import { statusAddress } from "./statusAddress.ts"
 import { clientToken } from "./Tokens.ts"
 import { type Tuning, tuning } from "./Tuning.ts"
 import { all, type Checked, problemsOf, together } from "./together.ts"
@@ -46,6 +47,8 @@ export interface ClientConfig {
   readonly directAddress: HostPort
   /** Whether another port does as well, because nobody chose this one. */
   readonly anyDirectPort: boolean
+  /** Where it tells its status over HTTP; undefined: nowhere. */
+  readonly statusAddress: HostPort | undefined
   /** How the router is found that shall forward the port of that socket. */
   readonly natPmp: NatPmp
   /** What all tokens of stateless resets follow from; undefined: nothing is configured. */
@@ -97,6 +100,7 @@ export const clientConfig = Effect.fnUntraced(function* (sources: ReadonlyArray<
     tuning: tuning(sources, "client", table.tuning),
     linked: linkedOnce(sources),
     pinned: pinnedAlone(table, origin),
+    statusAddress: statusAddress(sources, "client", table),
     destinations: endpoints("destinations", table.destinations ?? {}, destinationConfig),
     sources: endpoints("sources", table.sources ?? {}, sourceConfig),
     token: yield* Effect.result(
@@ -121,6 +125,7 @@ export const clientConfig = Effect.fnUntraced(function* (sources: ReadonlyArray<
     serverPin: checked.settings["server-pin"],
     directAddress: checked.settings["direct-addr"],
     anyDirectPort: sources.every(({ tables }) => (tables.client?.["direct-addr"] ?? "") === ""),
+    statusAddress: checked.statusAddress,
     natPmp: checked.settings["nat-pmp"],
     proxy: checked.settings.proxy,
     transport: checked.settings.transport,

@@ -47,16 +47,11 @@ export class KeyUnknown extends Schema.TaggedError<KeyUnknown>()("KeyUnknown", {
   origin: Schema.String,
   key: Schema.String,
   /** The known key that was probably meant. */
-  nearest: Schema.optionalKey(Schema.String),
-  /** Whether upstream connet has it: then it is spelled right, and works in a later version. */
-  planned: Schema.Boolean
+  nearest: Schema.optionalKey(Schema.String)
 }) {
   override get message() {
-    const why = this.planned
-      ? "is not available in this version; remove it"
-      : this.nearest === undefined
-        ? "is not a setting; remove it"
-        : `is not a setting; did you mean ${this.nearest}?`
+    const why =
+      this.nearest === undefined ? "is not a setting; remove it" : `is not a setting; did you mean ${this.nearest}?`
     return `${this.origin}: ${this.key} ${why}`
   }
 }

@@ -102,6 +102,7 @@ export const ClientTable = Schema.Struct({
   "server-cas-file": text,
   "server-name": text,
   "direct-addr": text,
+  "status-addr": text,
   "nat-pmp": text,
   "direct-stateless-reset-key": text,
   "direct-stateless-reset-key-file": text,
@@ -152,6 +153,7 @@ export const ServerTable = Schema.Struct({
   "relay-limits": limits,
   tuning,
   transport: text,
+  "status-addr": text,
   "store-dir": text
 })
 
@@ -168,6 +170,7 @@ export const ControlTable = Schema.Struct({
   "endpoint-expiry-timeout": duration,
   tuning,
   transport: text,
+  "status-addr": text,
   "store-dir": text
 })
 
@@ -184,6 +187,7 @@ export const RelayTable = Schema.Struct({
   ingress: relayIngresses,
   limits,
   tuning,
+  "status-addr": text,
   "store-dir": text
 })
 
@@ -219,11 +223,3 @@ export interface ConfigSource {
   /** The line of the file that sets what is at a path. */
   readonly lineOf?: (path: ReadonlyArray<PropertyKey>) => number | undefined
 }
-
-/**
- * Keys of upstream that this version does not have. They are refused like any unknown key, but with another advice:
- * whoever wrote them spelled them right. `*` stands for an endpoint's name.
- */
-export const PLANNED_KEYS: ReadonlySet<string> = new Set([
-  ...["client", "server", "control", "relay"].map((role) => `${role}.status-addr`)
-])

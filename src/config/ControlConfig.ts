@@ -7,8 +7,10 @@ import type { TokenRule } from "../domain/TokenRule.ts"
 import type { ConfigSource } from "./ConfigTables.ts"
 import { effective } from "./effective.ts"
 import { endpointExpiry } from "./endpointExpiry.ts"
+import type { HostPort } from "./HostPort.ts"
 import { checkIngresses, type IngressConfig } from "./Ingress.ts"
 import { placeIn } from "./Place.ts"
+import { statusAddress } from "./statusAddress.ts"
 import { storeFolder } from "./storeFolder.ts"
 import { tokenRules } from "./TokenRules.ts"
 import { type Tuning, tuning } from "./Tuning.ts"
@@ -33,6 +35,8 @@ export interface ControlConfig {
   readonly tuning: Tuning
   /** Where it keeps what must survive a restart; undefined: nowhere. */
   readonly storeFolder: string | undefined
+  /** Where it tells its status over HTTP; undefined: nowhere. */
+  readonly statusAddress: HostPort | undefined
 }
 
 /**
@@ -56,6 +60,7 @@ export const controlConfig = Effect.fnUntraced(function* (sources: ReadonlyArray
   const checked = yield* together({
     transport: roleTransport(sources, "control", table),
     tuning: tuning(sources, "control", table.tuning),
+    statusAddress: statusAddress(sources, "control", table),
     clientIngresses: checkIngresses(table["clients-ingress"], place("clients-ingress"), ":19190"),
     clientTokens: yield* tokens("clients"),
     relayIngresses: checkIngresses(table["relays-ingress"], place("relays-ingress"), ":19189"),
@@ -67,6 +72,7 @@ export const controlConfig = Effect.fnUntraced(function* (sources: ReadonlyArray
     endpointExpiry: endpointExpiry(table),
     transport: checked.transport,
     tuning: checked.tuning,
+    statusAddress: checked.statusAddress,
     storeFolder: yield* storeFolder(table["store-dir"])
   } satisfies ControlConfig
 })

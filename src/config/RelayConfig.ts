@@ -14,6 +14,7 @@ import type { ProxySetting } from "./ProxySetting.ts"
 import { parsed } from "./parsed.ts"
 import { type RelayLimits, relayLimits } from "./RelayLimits.ts"
 import { handshakeTimeout, sessionSettings } from "./sessionSettings.ts"
+import { statusAddress } from "./statusAddress.ts"
 import { storeFolder } from "./storeFolder.ts"
 import { relayToken } from "./Tokens.ts"
 import { type Tuning, tuning } from "./Tuning.ts"
@@ -40,6 +41,8 @@ export interface RelayConfig {
   /** Where clients reach it; at least one. */
   readonly ingresses: ReadonlyArray<RelayIngressConfig>
   readonly limits: RelayLimits
+  /** Where it tells its status over HTTP; undefined: nowhere. */
+  readonly statusAddress: HostPort | undefined
 }
 
 /** The settings after folding the sources, or everything that is wrong with them. */
@@ -53,6 +56,7 @@ export const relayConfig = Effect.fnUntraced(function* (sources: ReadonlyArray<C
     ),
     tuning: tuning(sources, "relay", table.tuning),
     ingresses: checkRelayIngresses(table.ingress, placeIn(sources, "relay")("ingress")),
+    statusAddress: statusAddress(sources, "relay", table),
     token: yield* Effect.result(
       relayToken({ file: table["token-file"] ?? "", literal: table.token ?? "", origin: origin(["token"]) })
     )

@@ -7,6 +7,7 @@ import type { TokenRule } from "../domain/TokenRule.ts"
 import type { ConfigSource } from "./ConfigTables.ts"
 import { effective } from "./effective.ts"
 import { endpointExpiry } from "./endpointExpiry.ts"
+import type { HostPort } from "./HostPort.ts"
 import {
   checkIngresses,
   checkOwnIngresses,
@@ -16,6 +17,7 @@ import {
 } from "./Ingress.ts"
 import { placeIn } from "./Place.ts"
 import { type RelayLimits, relayLimits } from "./RelayLimits.ts"
+import { statusAddress } from "./statusAddress.ts"
 import { storeFolder, userStateFolder } from "./storeFolder.ts"
 import { tokenRules } from "./TokenRules.ts"
 import { type Tuning, tuning } from "./Tuning.ts"
@@ -37,6 +39,8 @@ export interface ServerConfig {
   readonly tuning: Tuning
   /** Where it keeps what must survive a restart; undefined: nowhere. A certificate that it makes itself must. */
   readonly storeFolder: string | undefined
+  /** Where it tells its status over HTTP; undefined: nowhere. */
+  readonly statusAddress: HostPort | undefined
 }
 
 /** The settings after folding the sources, or everything that is wrong with them. */
@@ -53,6 +57,7 @@ export const serverConfig = Effect.fnUntraced(function* (sources: ReadonlyArray<
     ingresses: certified
       ? checkIngresses(table.ingress, place("ingress"), ":19190")
       : checkOwnIngresses(table.ingress, place("ingress"), ":19190"),
+    statusAddress: statusAddress(sources, "server", table),
     relayIngresses: checkRelayIngresses(table["relay-ingress"], place("relay-ingress")),
     tokens: yield* Effect.result(
       tokenRules({

@@ -1,5 +1,5 @@
 import { type ConfigReason, KeyTwice, KeyUnknown } from "./ConfigError.ts"
-import { ConfigTables, PLANNED_KEYS } from "./ConfigTables.ts"
+import { ConfigTables } from "./ConfigTables.ts"
 import { nearest } from "./nearest.ts"
 
 /** What a schema shows of its structure: a struct's fields, a record's or array's values, what an optional key wraps. */
@@ -78,9 +78,8 @@ const isTable = (value: unknown): value is Record<string, unknown> =>
 const unknown = (origin: string, path: Path) => {
   const key = keyOf(path)
   const pattern = patternOf(path)
-  if (PLANNED_KEYS.has(pattern)) return new KeyUnknown({ origin, key, planned: true })
   const meant = nearestKey(pattern)
-  return new KeyUnknown({ origin, key, planned: false, ...(meant === undefined ? {} : { nearest: meant }) })
+  return new KeyUnknown({ origin, key, ...(meant === undefined ? {} : { nearest: meant }) })
 }
 
 /** The path as keys are known: without positions, `*` for the name of an endpoint. */

@@ -93,6 +93,7 @@ describe("flags", () => {
           "server-cas-file": "server-cas-file",
           "server-name": "server-name",
           "direct-addr": "direct-addr",
+          "status-addr": "status-addr",
           "nat-pmp": "nat-pmp",
           proxy: "proxy",
           transport: "transport",
@@ -122,6 +123,7 @@ describe("flags", () => {
           "endpoint-expiry-disable": true,
           "endpoint-expiry-timeout": 7_000_000_000n,
           transport: "transport",
+          "status-addr": "status-addr",
           "store-dir": "store-dir",
           ingress: [
             {
@@ -157,6 +159,7 @@ describe("flags", () => {
           "relays-tokens": ["relays-tokens"],
           "relays-tokens-file": "relays-tokens-file",
           transport: "transport",
+          "status-addr": "status-addr",
           "store-dir": "store-dir",
           "clients-ingress": [
             {
@@ -195,6 +198,7 @@ describe("flags", () => {
           proxy: "proxy",
           transport: "transport",
           "handshake-idle-timeout": 7_000_000_000n,
+          "status-addr": "status-addr",
           "store-dir": "store-dir",
           ingress: [
             { addr: "addr", hostports: ["hostport"], "allow-cidrs": ["allow-cidr"], "deny-cidrs": ["deny-cidr"] }

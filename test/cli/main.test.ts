@@ -7,6 +7,7 @@ import { Ended } from "../../src/cli/launch.ts"
 import { run } from "../../src/cli/main.ts"
 import { VERSION } from "../../src/cli/version.ts"
 import { folder } from "../config/golden.ts"
+import { startService } from "../endpoint/World.ts"
 
 /** Runs the command line within this process: its exit code, and what it wrote to stderr. */
 const connet = (...args: ReadonlyArray<string>) =>
@@ -89,6 +90,26 @@ describe("the command line", () => {
       )
     })
   )
+
+  for (const role of ["client", "server", "control", "relay"] as const) {
+    it.live(`a status address that is taken ends the ${role} with code 1, and is told with its setting`, () =>
+      Effect.gen(function* () {
+        const taken = yield* startService(() => {})
+        const path = yield* folder(yield* serverFiles)
+        const certificate = ["--cert-file", join(path, "server.crt"), "--key-file", join(path, "server.key")]
+        const own = {
+          client: ["--direct-addr", "127.0.0.1:0", "--nat-pmp", "disabled"],
+          server: ["server", ...certificate, "--addr", "127.0.0.1:0", "--relay-addr", "127.0.0.1:0"],
+          control: ["control", ...certificate, "--clients-addr", "127.0.0.1:0", "--relays-addr", "127.0.0.1:0"],
+          relay: ["relay", "--addr", "127.0.0.1:0"]
+        }
+        const { code, stderr } = yield* connet(...own[role], "--status-addr", `127.0.0.1:${taken}`)
+        assert.strictEqual(code, 1)
+        const says = `connet: cannot listen on 127.0.0.1:${taken}: address in use; set ${role}.status-addr to another port\n`
+        assert.isTrue(stderr.endsWith(says), stderr)
+      })
+    )
+  }
 
   it.effect("the key of another certificate is told with both paths", () =>
     Effect.gen(function* () {

@@ -1,7 +1,10 @@
 /** The command line as its users have it: real processes, the example configurations, real sockets. */
 import { assert, describe, it } from "@effect/vitest"
-import { Effect } from "effect"
-import { startProcess } from "./Process.ts"
+import { Effect, type Schema } from "effect"
+import { ClientStatus } from "../../src/status/ClientStatus.ts"
+import { ServerStatus } from "../../src/status/ServerStatus.ts"
+import { ask, decoded } from "../status/ask.ts"
+import { type Process, startProcess } from "./Process.ts"
 import { stage, takenPort, works } from "./Tunnel.ts"
 
 describe("processes", () => {
@@ -67,6 +70,38 @@ describe("processes", () => {
         const server = yield* startProcess(["server", "--config", "server.toml"], path)
         yield* server.says("client.online")
         assert.strictEqual((yield* client.stop("SIGTERM")).code, 0, client.log())
+      }),
+    80_000
+  )
+
+  it.live(
+    "each tells its status over HTTP: the server and its relay, a destination, a source with its peers and paths",
+    () =>
+      Effect.gen(function* () {
+        const { path, ports } = yield* stage
+        const roles = { server: ["server"], destination: [], source: [] }
+        const [server, destination, source] = yield* Effect.forEach(
+          ["server", "destination", "source"] as const,
+          (name) => startProcess([...roles[name], "--config", `${name}.toml`, "--status-addr", "127.0.0.1:0"], path)
+        )
+        const status = Effect.fnUntraced(function* <A>(schema: Schema.Codec<A>, role: Process | undefined) {
+          const listening = /status\.listening address=127\.0\.0\.1:(\d+)/
+          yield* role!.says(listening)
+          const answer = yield* ask({ host: "127.0.0.1", port: Number(listening.exec(role!.log())![1]) })
+          assert.notInclude(answer.text, "replace-this-token")
+          return yield* decoded(schema, answer)
+        })
+        yield* works(ports.source, () => source!.log())
+        const ofServer = yield* status(ServerStatus, server)
+        const [{ id } = { id: "" }] = Object.values(ofServer.control.endpoints).flatMap((all) => all.destinations)
+        assert.lengthOf(Object.keys(ofServer.control.clients), 2)
+        const ofDestination = yield* status(ClientStatus, destination)
+        const ofSource = yield* status(ClientStatus, source)
+        assert.deepStrictEqual([ofDestination.status, ofSource.status], ["connected", "connected"])
+        const [used] = Object.values(ofSource.sources)
+        assert.deepStrictEqual(Object.keys(used!.peers), [id])
+        assert.isNotEmpty(used!.peers[id]!.connections)
+        assert.strictEqual((yield* source!.stop("SIGTERM")).code, 0, source!.log())
       }),
     80_000
   )

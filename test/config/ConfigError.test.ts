@@ -31,14 +31,6 @@ describe("problems", () => {
     assert.deepStrictEqual(problems("zzz = 1\n"), ["a.toml:1: zzz is not a setting; remove it"])
   })
 
-  it("a key that only a later version has is refused, and says so", () => {
-    const file = '[client]\nstatus-addr = "x"\n[relay]\nstatus-addr = "x"\n'
-    assert.deepStrictEqual(problems(file), [
-      "a.toml:2: client.status-addr is not available in this version; remove it",
-      "a.toml:4: relay.status-addr is not available in this version; remove it"
-    ])
-  })
-
   it("all problems of a file are listed at once", () => {
     assert.deepStrictEqual(problems("log-level = 1\n[client]\ntoken = true\nnope = 1\nhandshake-idle-timeout = 5\n"), [
       "a.toml:4: client.nope is not a setting; remove it",

@@ -141,6 +141,7 @@ const client = Effect.fnUntraced(function* (files: ReadonlyArray<ConfigSource>, 
     direct_addr: text(config.directAddress),
     nat_pmp: config.natPmp,
     reset_key: yield* resetKey(config, path),
+    status_addr: status(config),
     handshake_idle_timeout_ns: nanos(config.handshakeTimeout),
     destinations,
     sources
@@ -186,6 +187,7 @@ const server = Effect.fnUntraced(function* (sources: ReadonlyArray<ConfigSource>
     tokens: config.tokens.map(tokenRule),
     endpoint_expiry_ns: nanos(config.endpointExpiry),
     relay_ingress: advertising(config.relayIngresses),
+    status_addr: status(config),
     store_dir: config.storeFolder ?? null
   }
 })
@@ -198,6 +200,7 @@ const control = Effect.fnUntraced(function* (sources: ReadonlyArray<ConfigSource
     endpoint_expiry_ns: nanos(config.endpointExpiry),
     relays_ingress: listening(config.relays.ingresses),
     relay_tokens: config.relays.tokens.map(tokenRule),
+    status_addr: status(config),
     store_dir: config.storeFolder ?? null
   }
 })
@@ -211,6 +214,7 @@ const relay = Effect.fnUntraced(function* (sources: ReadonlyArray<ConfigSource>)
     control_tls_name: config.controlName,
     handshake_idle_timeout_ns: nanos(config.handshakeTimeout),
     ingress: advertising(config.ingresses),
+    status_addr: status(config),
     store_dir: config.storeFolder ?? null
   }
 })
@@ -219,6 +223,8 @@ const EFFECTIVE: Record<
   Role,
   (sources: ReadonlyArray<ConfigSource>, path: string) => Effect.Effect<unknown, ConfigError>
 > = { client, server, control, relay }
+const status = ({ statusAddress }: { readonly statusAddress: HostPort | undefined }) =>
+  statusAddress === undefined ? null : text(statusAddress)
 
 /** A token, with its rules if it has any. */
 const tokenRule = ({ token, addresses, names, role }: TokenRule) => {

@@ -1,0 +1,14 @@
+import { Effect } from "effect"
+import type { HostPort } from "../config/HostPort.ts"
+import { serveStatus } from "../status/serveStatus.ts"
+import { listenAddress } from "./listenAddress.ts"
+import { withAdvice } from "./withAdvice.ts"
+
+/** Prepares a role for telling its status, if it is configured to: what to do with the status once the role is started. */
+export const statusTeller = Effect.fnUntraced(function* (key: string, configured: HostPort | undefined) {
+  if (configured === undefined) return () => Effect.void
+  // Without a host it is up to the system whether there is IPv6.
+  const address = configured.host === "" ? configured : yield* listenAddress(key, configured)
+  return (status: Effect.Effect<unknown>) =>
+    serveStatus(address, status).pipe(Effect.mapError(withAdvice(`set ${key} to another port`)), Effect.asVoid)
+})
