@@ -6,6 +6,7 @@
  */
 import { Cause, Layer, Logger, type LogLevel, References } from "effect"
 import type { LogConfig } from "../config/LogConfig.ts"
+import { makeRepeats } from "./repeats.ts"
 
 /** Writes a line, which has its end, to stderr. */
 export const toStderr = (line: string): void => void process.stderr.write(line)
@@ -14,8 +15,14 @@ export const toStderr = (line: string): void => void process.stderr.write(line)
 export const layerLogging = (config: LogConfig, write = toStderr): Layer.Layer<never> => {
   const stacks = config.level === "debug" || config.level === "fine"
   const format = config.format === "json" ? json : text
+  // Whoever looks closely wants to see everything.
+  const written = stacks ? (record: LogRecord) => [record] : makeRepeats()
   return Layer.mergeAll(
-    Logger.layer([Logger.make((options) => write(`${format(recordOf(options, stacks))}\n`))]),
+    Logger.layer([
+      Logger.make((options) => {
+        for (const record of written(recordOf(options, stacks))) write(`${format(record)}\n`)
+      })
+    ]),
     Layer.succeed(References.MinimumLogLevel, LEVELS[config.level])
   )
 }
@@ -28,7 +35,8 @@ const LEVELS: Record<LogConfig["level"], LogLevel.LogLevel> = {
   error: "Error"
 }
 
-interface LogRecord {
+/** One line of the log, before it is written. */
+export interface LogRecord {
   readonly time: string
   readonly level: string
   readonly message: string
