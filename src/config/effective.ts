@@ -40,7 +40,7 @@ const filled = (tables: ReturnType<typeof effective>, role: RoleName) => {
     addr(list, RELAY_PORT).map((ingress) => ({ ...ingress, hostports: hostportsOf(ingress) }))
   switch (role) {
     case "client":
-      return { ...client, destinations: endpoints(client, "destinations"), sources: endpoints(client, "sources") }
+      return { ...client, ...endpoints(client, "destinations"), ...endpoints(client, "sources") }
     case "server":
       return {
         ...server,
@@ -63,18 +63,16 @@ const hostportsOf = (ingress: RelayIngressTable): ReadonlyArray<string> => {
   return checked?.advertised.map(SocketAddress.format) ?? ingress.hostports ?? []
 }
 
-const endpoints = (client: ReturnType<typeof effective>["client"], kind: "destinations" | "sources") =>
-  Object.fromEntries(
-    Object.entries(client[kind] ?? {}).map(([name, table]: [string, DestinationTable | SourceTable]) => [
-      name,
-      {
-        route: "any",
-        transport: client.transport,
-        "relay-encryptions": client["relay-encryptions"],
-        ...withoutEmpty(table)
-      }
-    ])
-  )
+const endpoints = (client: ReturnType<typeof effective>["client"], kind: "destinations" | "sources") => {
+  const { [kind]: tables, transport, "relay-encryptions": encryptions } = client
+  if (tables === undefined) return {}
+  const defaults = { route: "any", transport, "relay-encryptions": encryptions }
+  const filled = Object.entries(tables).map(([name, table]: [string, DestinationTable | SourceTable]) => [
+    name,
+    { ...defaults, ...withoutEmpty(table) }
+  ])
+  return { [kind]: Object.fromEntries(filled) }
+}
 
 const HIDDEN = "(hidden)"
 
