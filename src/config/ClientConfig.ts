@@ -7,6 +7,7 @@ import { EndpointName } from "../domain/EndpointName.ts"
 import { ValueInvalid } from "./ConfigError.ts"
 import type { ClientTable, ConfigSource } from "./ConfigTables.ts"
 import { join } from "./canonicalKeys.ts"
+import { distinctAddresses } from "./distinctAddresses.ts"
 import {
   type DestinationConfig,
   destinationConfig,
@@ -95,6 +96,12 @@ export const clientConfig = Effect.fnUntraced(function* (sources: ReadonlyArray<
     return Result.map(all(entries), (entries) => new Map(entries))
   }
 
+  const sourcesChecked = endpoints("sources", table.sources ?? {}, sourceConfig)
+  const listening = [...Result.getOrElse(sourcesChecked, () => [])].flatMap(([name, { url }]) =>
+    url._tag === "unix"
+      ? []
+      : [{ key: join(join("client.sources", name), "url"), origin: origin(["sources", name, "url"]), address: url }]
+  )
   const checked = yield* together({
     settings,
     tuning: tuning(sources, "client", table.tuning),
@@ -102,7 +109,8 @@ export const clientConfig = Effect.fnUntraced(function* (sources: ReadonlyArray<
     pinned: pinnedAlone(table, origin),
     statusAddress: statusAddress(sources, "client", table),
     destinations: endpoints("destinations", table.destinations ?? {}, destinationConfig),
-    sources: endpoints("sources", table.sources ?? {}, sourceConfig),
+    sources: sourcesChecked,
+    distinct: distinctAddresses(listening),
     token: yield* Effect.result(
       clientToken({ file: table["token-file"] ?? "", literal: table.token ?? "", origin: origin(["token"]) })
     ),

@@ -5,6 +5,7 @@ import { type Duration, Effect } from "effect"
 import type { TransportChoice } from "../domain/Carrier.ts"
 import type { TokenRule } from "../domain/TokenRule.ts"
 import type { ConfigSource } from "./ConfigTables.ts"
+import { distinctAddresses, listeningAt } from "./distinctAddresses.ts"
 import { effective } from "./effective.ts"
 import { endpointExpiry } from "./endpointExpiry.ts"
 import type { HostPort } from "./HostPort.ts"
@@ -57,13 +58,19 @@ export const controlConfig = Effect.fnUntraced(function* (sources: ReadonlyArray
         restrictions: table[`${of}-token-restriction`] ?? []
       })
     )
+  const clientIngresses = checkIngresses(table["clients-ingress"], place("clients-ingress"), ":19190")
+  const relayIngresses = checkIngresses(table["relays-ingress"], place("relays-ingress"), ":19189")
   const checked = yield* together({
     transport: roleTransport(sources, "control", table),
     tuning: tuning(sources, "control", table.tuning),
     statusAddress: statusAddress(sources, "control", table),
-    clientIngresses: checkIngresses(table["clients-ingress"], place("clients-ingress"), ":19190"),
+    clientIngresses,
     clientTokens: yield* tokens("clients"),
-    relayIngresses: checkIngresses(table["relays-ingress"], place("relays-ingress"), ":19189"),
+    relayIngresses,
+    distinct: distinctAddresses([
+      ...listeningAt(place("clients-ingress"), clientIngresses),
+      ...listeningAt(place("relays-ingress"), relayIngresses)
+    ]),
     relayTokens: yield* tokens("relays")
   })
   return {

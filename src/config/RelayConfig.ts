@@ -4,6 +4,7 @@
 import { type Duration, Effect, type Redacted, Result, Schema } from "effect"
 import type { TransportChoice } from "../domain/Carrier.ts"
 import type { ConfigSource } from "./ConfigTables.ts"
+import { distinctAddresses, listeningAt } from "./distinctAddresses.ts"
 import { effective } from "./effective.ts"
 import { originOf, withoutEmpty } from "./fold.ts"
 import { type HostPort, parseServerAddress } from "./HostPort.ts"
@@ -49,13 +50,20 @@ export interface RelayConfig {
 export const relayConfig = Effect.fnUntraced(function* (sources: ReadonlyArray<ConfigSource>) {
   const table = effective(sources).relay
   const origin = (path: ReadonlyArray<PropertyKey>) => originOf(sources, ["relay", ...path])
-  const { settings, ...checked } = yield* together({
+  const place = placeIn(sources, "relay")("ingress")
+  const ingresses = checkRelayIngresses(table.ingress, place)
+  const {
+    settings,
+    distinct: _,
+    ...checked
+  } = yield* together({
     settings: Result.mapError(
       Schema.decodeUnknownResult(RelaySettings, { errors: "all" })(withoutEmpty(table)),
       (error) => invalidValues(error, "relay", origin)
     ),
     tuning: tuning(sources, "relay", table.tuning),
-    ingresses: checkRelayIngresses(table.ingress, placeIn(sources, "relay")("ingress")),
+    ingresses,
+    distinct: distinctAddresses(listeningAt(place, ingresses)),
     statusAddress: statusAddress(sources, "relay", table),
     token: yield* Effect.result(
       relayToken({ file: table["token-file"] ?? "", literal: table.token ?? "", origin: origin(["token"]) })

@@ -5,6 +5,7 @@ import { type Duration, Effect } from "effect"
 import type { TransportChoice } from "../domain/Carrier.ts"
 import type { TokenRule } from "../domain/TokenRule.ts"
 import type { ConfigSource } from "./ConfigTables.ts"
+import { distinctAddresses, listeningAt } from "./distinctAddresses.ts"
 import { effective } from "./effective.ts"
 import { endpointExpiry } from "./endpointExpiry.ts"
 import type { HostPort } from "./HostPort.ts"
@@ -21,7 +22,7 @@ import { statusAddress } from "./statusAddress.ts"
 import { storeFolder, userStateFolder } from "./storeFolder.ts"
 import { tokenRules } from "./TokenRules.ts"
 import { type Tuning, tuning } from "./Tuning.ts"
-import { together } from "./together.ts"
+import { type Checked, together } from "./together.ts"
 import { roleTransport } from "./transportSetting.ts"
 
 export interface ServerConfig {
@@ -51,14 +52,20 @@ export const serverConfig = Effect.fnUntraced(function* (sources: ReadonlyArray<
   const certified = sources.some(({ tables }) =>
     tables.server?.ingress?.some((ingress) => ingress["cert-file"] || ingress["key-file"])
   )
-  const checked = yield* together({
+  const ingresses: Checked<ReadonlyArray<ServerIngressConfig>> = certified
+    ? checkIngresses(table.ingress, place("ingress"), ":19190")
+    : checkOwnIngresses(table.ingress, place("ingress"), ":19190")
+  const relayIngresses = checkRelayIngresses(table["relay-ingress"], place("relay-ingress"))
+  const { distinct: _, ...checked } = yield* together({
     transport: roleTransport(sources, "server", table),
     tuning: tuning(sources, "server", table.tuning),
-    ingresses: certified
-      ? checkIngresses(table.ingress, place("ingress"), ":19190")
-      : checkOwnIngresses(table.ingress, place("ingress"), ":19190"),
+    ingresses,
     statusAddress: statusAddress(sources, "server", table),
-    relayIngresses: checkRelayIngresses(table["relay-ingress"], place("relay-ingress")),
+    relayIngresses,
+    distinct: distinctAddresses([
+      ...listeningAt(place("ingress"), ingresses),
+      ...listeningAt(place("relay-ingress"), relayIngresses)
+    ]),
     tokens: yield* Effect.result(
       tokenRules({
         of: "clients",

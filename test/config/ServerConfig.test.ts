@@ -26,7 +26,7 @@ describe("endpoint expiry", () => {
 describe("address rules", () => {
   it.effect("of each ingress are its own, and each bad entry is told with its key and what to write", () =>
     Effect.gen(function* () {
-      const ingress = (rules: string) => `[[server.ingress]]\naddr = ":1"\ncert-file = "c"\nkey-file = "k"\n${rules}\n`
+      const ingress = (rules: string) => `[[server.ingress]]\naddr = ":0"\ncert-file = "c"\nkey-file = "k"\n${rules}\n`
       const { ingresses, relayIngresses } = yield* serverConfig([
         source(`${ingress('deny-cidrs = ["10.0.0.0/8"]')}${ingress("")}[[server.relay-ingress]]\nallow-cidrs = ["::1"]`)
       ])
