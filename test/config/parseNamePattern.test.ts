@@ -47,9 +47,10 @@ describe("a pattern of names", () => {
           assert.isFalse(matches(name))
           return performance.now() - began
         }
-        assert.isBelow(millis(255), 10)
-        // No name is that long; the best of three, since others may have the processor.
-        assert.isBelow(Math.min(millis(100_000), millis(100_000), millis(100_000)), 10)
+        // The best of three, since others may have the processor; no name is as long as the second one.
+        for (const length of [255, 100_000]) {
+          assert.isBelow(Math.min(millis(length), millis(length), millis(length)), 10)
+        }
       })
     )
   }
