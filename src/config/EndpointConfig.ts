@@ -14,6 +14,7 @@ import { join } from "./canonicalKeys.ts"
 import { withoutEmpty } from "./fold.ts"
 import { invalidValues } from "./invalidValues.ts"
 import { oneOf } from "./oneOf.ts"
+import { formatDuration } from "./parseDuration.ts"
 import { parsed, parsedTexts } from "./parsed.ts"
 import { parseEncryptions } from "./parseEncryptions.ts"
 import { parseDestinationUrl, parseSourceUrl } from "./parseEndpointUrl.ts"
@@ -124,7 +125,11 @@ const endpointSettings = {
   transport: Schema.optionalKey(transportSetting),
   "relay-encryptions": Schema.optionalKey(parsedTexts(parseEncryptions)),
   "dial-timeout": Schema.optionalKey(
-    Schema.BigInt.check(Schema.makeFilter((nanos) => (nanos < 0n ? "it must not be negative" : undefined)))
+    Schema.BigInt.check(
+      Schema.makeFilter((nanos) =>
+        nanos < 0n ? `${formatDuration(nanos)} is negative; write a positive duration, or leave it out` : undefined
+      )
+    )
   ),
   "cas-file": Schema.optionalKey(Schema.String),
   "cert-file": Schema.optionalKey(Schema.String),
@@ -151,7 +156,9 @@ const SourceSettings = Schema.Struct({
   "lb-retry": Schema.optionalKey(parsed(oneOf("a way to retry", ["count", "timed", "all"]))),
   "lb-retry-max": Schema.optionalKey(
     Schema.BigInt.check(
-      Schema.makeFilter((max) => (max < 0n || max > MAX_RETRY ? `it must be from 1 to ${MAX_RETRY}` : undefined))
+      Schema.makeFilter((max) =>
+        max < 0n || max > MAX_RETRY ? `${max} is not possible; write a whole number from 1 to ${MAX_RETRY}` : undefined
+      )
     )
   )
 })

@@ -1,5 +1,5 @@
 import { Config, Effect, Result } from "effect"
-import { type Proxy, type ProxyFor, parseProxy } from "../domain/Proxy.ts"
+import { PROXY_FORMS, type Proxy, type ProxyFor, parseProxy } from "../domain/Proxy.ts"
 import { NO_PROXY_VARIABLES, PROXY_VARIABLES, proxyFor } from "../domain/proxyFor.ts"
 
 /** Which proxy TCP connections are dialed through: what the environment says, none at all, or always this one. */
@@ -9,7 +9,7 @@ export type ProxySetting = "environment" | "none" | Proxy
 export const parseProxySetting = (text: string): Result.Result<ProxySetting, string> =>
   text === "environment" || text === "none"
     ? Result.succeed(text)
-    : Result.mapError(parseProxy(text), (detail) => `${detail}, or "none"`)
+    : Result.mapError(parseProxy(text), (detail) => detail.replace(PROXY_FORMS, `${PROXY_FORMS}, or "none"`))
 
 /** What a setting means, with the environment read once. A configured proxy is used for every target. */
 export const proxyChoice = Effect.fnUntraced(function* (setting: ProxySetting) {

@@ -38,7 +38,9 @@ export const parseDuration = (text: string): Result.Result<bigint, string> => {
     if (fraction !== "") total += (BigInt(fraction) * nanos) / 10n ** BigInt(fraction.length)
   }
   const signed = sign === "-" ? -total : total
-  return signed >= MAX || signed < -MAX ? Result.fail(`"${text}" is too long a duration`) : Result.succeed(signed)
+  return signed >= MAX || signed < -MAX
+    ? Result.fail(`"${text}" is too long a duration; write 292 years at most, 2562047h`)
+    : Result.succeed(signed)
 }
 
 /** Nanoseconds as Go writes them, without zeros: `1m30s`, `1.5s`, `250ms`. */

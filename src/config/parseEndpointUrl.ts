@@ -58,6 +58,9 @@ const split = (text: string): Parts => {
   return { scheme: scheme?.toLowerCase(), authority, rest }
 }
 
+/** The text as messages show it: a user may have a password. */
+const quoted = (text: string): string => `"${text.replace(/\/\/.*@/, "//…@")}"`
+
 const refusedScheme = (
   text: string,
   scheme: string | undefined,
@@ -66,32 +69,32 @@ const refusedScheme = (
   others: ReadonlyArray<string>
 ): Result.Result<never, string> => {
   if (text === "") return Result.fail("there is none; write tcp://host:port")
-  if (scheme === undefined) return Result.fail(`"${text}" is not a URL; write tcp://host:port`)
-  if (/^[^:/]+:\d+$/.test(text)) return Result.fail(`"${text}" has no scheme; write tcp://${text}`)
+  if (scheme === undefined) return Result.fail(`${quoted(text)} is not a URL; write tcp://host:port`)
+  if (/^[^:/]+:\d+$/.test(text)) return Result.fail(`${quoted(text)} has no scheme; write tcp://${text}`)
   const list = schemes.join(", ")
   return others.includes(scheme)
     ? Result.fail(`${scheme} is not something that ${what}; write one of ${list}`)
-    : Result.fail(`"${text}" has an unknown scheme; write one of ${list}`)
+    : Result.fail(`${quoted(text)} has an unknown scheme; write one of ${list}`)
 }
 
 const parseSocket = (scheme: SocketUrl["_tag"], text: string): Result.Result<SocketUrl, string> => {
   const { authority, rest } = split(text)
   const expected = `write ${scheme}://host:port`
-  if (authority === undefined) return Result.fail(`"${text}" is not a URL; ${expected}`)
-  if (rest !== "") return Result.fail(`"${text}" has more than host and port; write ${scheme}://${authority}`)
-  if (authority.includes("@")) return Result.fail(`"${text}" has a user; ${expected}`)
-  if (!/:\d+$/.test(authority)) return Result.fail(`"${text}" has no port number; ${expected}`)
+  if (authority === undefined) return Result.fail(`${quoted(text)} is not a URL; ${expected}`)
+  if (authority.includes("@")) return Result.fail(`${quoted(text)} has a user; ${expected}`)
+  if (rest !== "") return Result.fail(`${quoted(text)} has more than host and port; write ${scheme}://${authority}`)
+  if (!/:\d+$/.test(authority)) return Result.fail(`${quoted(text)} has no port number; ${expected}`)
   return Result.map(parseListenAddress(authority), (address) => ({ _tag: scheme, ...address }))
 }
 
 const parseUnix = (text: string): Result.Result<UnixUrl, string> => {
   const { authority, rest } = split(text)
   if (authority !== undefined && authority !== "") {
-    return Result.fail(`"${text}" has a host; write unix:/path, or unix:path for a relative one`)
+    return Result.fail(`${quoted(text)} has a host; write unix:/path, or unix:path for a relative one`)
   }
-  if (rest === "") return Result.fail(`"${text}" has no path; write unix:/path`)
+  if (rest === "") return Result.fail(`${quoted(text)} has no path; write unix:/path`)
   if (rest.includes("\0")) return Result.fail("the path has a NUL in it; write unix:/path")
-  if (rest.endsWith("/")) return Result.fail(`"${text}" is a folder; write unix:/path of a socket in it`)
+  if (rest.endsWith("/")) return Result.fail(`${quoted(text)} is a folder; write unix:/path of a socket in it`)
   const bytes = Buffer.byteLength(rest)
   return bytes > MAX_UNIX_PATH
     ? Result.fail(`the path has ${bytes} bytes, and sockets have ${MAX_UNIX_PATH} at most; choose a shorter one`)
@@ -104,11 +107,11 @@ const MAX_UNIX_PATH = process.platform === "linux" ? 107 : 103
 const parseFolder = (text: string): Result.Result<FileUrl, string> => {
   const { authority, rest } = split(text)
   if (authority !== undefined && authority !== "" && authority !== "localhost") {
-    return Result.fail(`"${text}" has a host; write file:///path, or file:path for a relative one`)
+    return Result.fail(`${quoted(text)} has a host; write file:///path, or file:path for a relative one`)
   }
   // As in any file URL; a relative path is no URL path, and stands as it is.
   const root = rest.startsWith("/") ? decoded(rest) : Result.succeed(rest === "" ? "." : rest)
-  if (Result.isFailure(root)) return Result.fail(`"${text}" ${root.failure}`)
+  if (Result.isFailure(root)) return Result.fail(`${quoted(text)} ${root.failure}`)
   if (root.success.includes("\0")) return Result.fail("the path has a NUL in it; write file:/path")
   return Result.succeed({ _tag: "file", root: root.success })
 }
@@ -122,7 +125,7 @@ const decoded = (path: string): Result.Result<string, string> =>
 /** Host, port and what is behind them, as requests have it. */
 const parseWeb = (scheme: keyof typeof PORTS, text: string) => {
   const { authority, rest } = split(text)
-  const refused = (why: string) => Result.fail(`"${text}" ${why}`)
+  const refused = (why: string) => Result.fail(`${quoted(text)} ${why}`)
   if (authority === undefined) return refused(`is not a URL; write ${scheme}://host:port/path`)
   if (authority.includes("@")) return refused(`has a user; write ${scheme}://host:port/path`)
   if (rest.includes("#")) return refused("has a fragment, which no request carries; leave it out")
@@ -151,10 +154,10 @@ const parseWebSocket = (scheme: WebSocketUrl["_tag"], text: string): Result.Resu
 const withoutQuery = <A extends { readonly query: string }>(url: A, text: string): Result.Result<A, string> =>
   url.query === ""
     ? Result.succeed(url)
-    : Result.fail(`"${text}" has a query, which says nothing of where to listen; leave it out`)
+    : Result.fail(`${quoted(text)} has a query, which says nothing of where to listen; leave it out`)
 
 /** No host means this one. */
 const dialable = <A extends HostPort>(url: A, text: string): Result.Result<A, string> =>
   url.port === 0
-    ? Result.fail(`"${text}" has no port that can be dialed; ports are 1 to 65535`)
+    ? Result.fail(`${quoted(text)} has no port that can be dialed; ports are 1 to 65535`)
     : Result.succeed({ ...url, host: url.host === "" ? "localhost" : url.host })

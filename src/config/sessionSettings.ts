@@ -9,9 +9,10 @@ import { transportSetting } from "./transportSetting.ts"
 /** The fields of `[client]` and `[relay]`. */
 export const sessionSettings = {
   metadata: Schema.String.check(
-    Schema.makeFilter((text) =>
-      Buffer.byteLength(text) > MAX_METADATA_BYTES ? `it has more than ${MAX_METADATA_BYTES} bytes` : undefined
-    )
+    Schema.makeFilter((text) => {
+      const bytes = Buffer.byteLength(text)
+      return bytes > MAX_METADATA_BYTES ? `it has ${bytes} bytes; write at most ${MAX_METADATA_BYTES}` : undefined
+    })
   ).pipe(Schema.withDecodingDefaultKey(Effect.succeed(""))),
   proxy: parsed(parseProxySetting),
   transport: transportSetting,

@@ -41,12 +41,13 @@ export const parseProxy = (text: string): Result.Result<Proxy, string> => {
   const refused = (why: string) => Result.fail(`"${shown}" ${why}`)
 
   const kind = KINDS.get(scheme ?? "http")
-  if (kind === undefined) return refused(`has a scheme that is not one of a proxy; ${EXPECTED}`)
+  if (kind === undefined) return refused(`has a scheme that is not one of a proxy; ${PROXY_FORMS}`)
   const match = /^(?:\[([^[\]]*)\]|([^:[\]/?#\s]+))(?::(\d*))?$/.exec(authority)
-  if (match === null) return refused(`is not a proxy; ${EXPECTED}`)
+  if (match === null) return refused(`is not a proxy; ${PROXY_FORMS}`)
   const [, bracketed, bare, digits] = match
-  if (bracketed !== undefined && !isIPv6(bracketed)) return refused("has no IPv6 address between its brackets")
-  if (scheme === undefined && !digits) return refused(`has no port; ${EXPECTED}`)
+  if (bracketed !== undefined && !isIPv6(bracketed))
+    return refused("has no IPv6 address between its brackets; write one like [2001:db8::1]")
+  if (scheme === undefined && !digits) return refused(`has no port; ${PROXY_FORMS}`)
   const port = digits ? Number(digits) : PORTS[kind]
   if (port < 1 || port > 65_535) return refused("has no port that can be dialed; ports are 1 to 65535")
 
@@ -55,7 +56,8 @@ export const parseProxy = (text: string): Result.Result<Proxy, string> => {
   return Result.succeed({ kind, host: bracketed ?? bare!, port, credentials: credentials.success })
 }
 
-const EXPECTED = "write http://host:port, https://host:port or socks5://host:port"
+/** What a message says of the forms that there are. */
+export const PROXY_FORMS = "write http://host:port, https://host:port or socks5://host:port"
 
 const KINDS: ReadonlyMap<string, Proxy["kind"]> = new Map([
   ["http", "http"],

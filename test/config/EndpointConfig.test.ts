@@ -116,7 +116,7 @@ describe("a source", () => {
     ])
     assert.match(
       problems(source({ url: "tcp://:1", "lb-policy": "random", "lb-retry": "count", "lb-retry-max": -1n }))[0] ?? "",
-      /it must be from 1 to/
+      /-1 is not possible; write a whole number from 1 to/
     )
   })
 })

@@ -45,14 +45,14 @@ describe("the URL of a destination", () => {
     ["tls://h:443/x", '"tls://h:443/x" has more than host and port; write tls://h:443'],
     ["tcp://h:0", '"tcp://h:0" has no port that can be dialed; ports are 1 to 65535'],
     ["tcp://h:99999", '"99999" is not a port; ports are 0 to 65535'],
-    ["tcp://me@h:1", '"tcp://me@h:1" has a user; write tcp://host:port'],
+    ["tcp://me@h:1", '"tcp://…@h:1" has a user; write tcp://host:port'],
     ["unix:", '"unix:" has no path; write unix:/path'],
     ["unix://run/x", '"unix://run/x" has a host; write unix:/path, or unix:path for a relative one'],
     ["unix:/run/", '"unix:/run/" is a folder; write unix:/path of a socket in it'],
     ["http://[::1", '"[::1" is not a host with or without port; write host, host:port or [address]:port'],
     ["http://h/%zz", '"http://h/%zz" has a "%" that encodes nothing; write %25 for the sign itself'],
     ["http://h/#a", '"http://h/#a" has a fragment, which no request carries; leave it out'],
-    ["http://me:pw@h", '"http://me:pw@h" has a user; write http://host:port/path'],
+    ["http://me:pw@h", '"http://…@h" has a user; write http://host:port/path'],
     ["file://srv/www", '"file://srv/www" has a host; write file:///path, or file:path for a relative one'],
     ["file:/%00", "the path has a NUL in it; write file:/path"]
   ] as const) {

@@ -37,7 +37,7 @@ describe("a proxy", () => {
     ["http://h:1/path", `"http://h…" is not a proxy; ${expected}`],
     ["http://h:0", '"http://h:0" has no port that can be dialed; ports are 1 to 65535'],
     ["http://h:65536", '"http://h:65536" has no port that can be dialed; ports are 1 to 65535'],
-    ["http://[::g]:1", '"http://[::g]:1" has no IPv6 address between its brackets'],
+    ["http://[::g]:1", '"http://[::g]:1" has no IPv6 address between its brackets; write one like [2001:db8::1]'],
     ["http://::1:3128", `"http://…" is not a proxy; ${expected}`],
     [
       "http://u:secret%@h:1",
