@@ -1,5 +1,5 @@
 import { Effect, References, Result } from "effect"
-import type { CertsError } from "../certs/CertsError.ts"
+import type { CertsError, CertsReason } from "../certs/CertsError.ts"
 import { loadAuthorities, loadIdentity } from "../certs/load.ts"
 import { ConfigError, type ConfigReason, ValueInvalid } from "../config/ConfigError.ts"
 import type { ConfigSource, RoleName } from "../config/ConfigTables.ts"
@@ -28,9 +28,7 @@ export const prepare = Effect.fnUntraced(function* <E>(role: Role<E>, { sources,
   const held = layerLogging(config, (line) => void warnings.push(line))
   const run = yield* Effect.result(Effect.provide(role.prepare(sources), held))
   const ofFiles = yield* fileProblems(sources, role.name)
-  const known = new Set(problems.map(keyOfReason))
-  const further = [...reasonsOf(log), ...reasonsOf(run), ...ofFiles].filter((reason) => !known.has(keyOfReason(reason)))
-  const [first, ...rest] = [...problems, ...further]
+  const [first, ...rest] = [[...reasonsOf(log), ...reasonsOf(run)], ofFiles].reduce(withConsequences, problems)
   if (first !== undefined) return yield* new ConfigError({ reasons: [first, ...rest] })
   const start = yield* Effect.fromResult(run)
   for (const line of warnings) toStderr(line)
@@ -42,6 +40,16 @@ export const prepare = Effect.fnUntraced(function* <E>(role: Role<E>, { sources,
 export const reasonsOf = (result: Result.Result<unknown, unknown>): ReadonlyArray<ConfigReason> =>
   Result.isFailure(result) && result.failure instanceof ConfigError ? result.failure.reasons : []
 
+/** Problems, and further ones, but not those that are only there because a value was left out that had one before. */
+const withConsequences = (problems: ReadonlyArray<ConfigReason>, further: ReadonlyArray<ConfigReason>) => {
+  const known = problems.map(keyOfReason)
+  const isKnown = (reason: ConfigReason) =>
+    known.some(
+      (key) => key === keyOfReason(reason) || (reason._tag === "ValueMissing" && key.startsWith(`${reason.key}[`))
+    )
+  return [...problems, ...further.filter((reason) => !isKnown(reason))]
+}
+
 const keyOfReason = (reason: ConfigReason): string => ("key" in reason ? reason.key : reason.message)
 
 type Path = ReadonlyArray<PropertyKey>
@@ -49,12 +57,13 @@ type Path = ReadonlyArray<PropertyKey>
 /** What is wrong with certificates, keys and roots that the settings name. */
 const fileProblems = Effect.fnUntraced(
   function* (sources: ReadonlyArray<ConfigSource>, role: RoleName) {
-    const results = yield* Effect.forEach(loadsOf(fold(sources)[role], [role]), ({ path, load }) =>
+    const results = yield* Effect.forEach(loadsOf(fold(sources)[role], [role]), ({ pathOf, load }) =>
       load.pipe(
         Effect.as<ReadonlyArray<ConfigReason>>([]),
-        Effect.catch(({ message }) =>
-          Effect.succeed([new ValueInvalid({ origin: originOf(sources, path), key: keyOf(path), detail: message })])
-        )
+        Effect.catch(({ reason, message: detail }) => {
+          const path = pathOf(reason)
+          return Effect.succeed([new ValueInvalid({ origin: originOf(sources, path), key: keyOf(path), detail })])
+        })
       )
     )
     return results.flat()
@@ -64,7 +73,8 @@ const fileProblems = Effect.fnUntraced(
 )
 
 interface Load {
-  readonly path: Path
+  /** The setting that names what is wrong. */
+  readonly pathOf: (reason: CertsReason) => Path
   readonly load: Effect.Effect<unknown, CertsError>
 }
 
@@ -74,12 +84,15 @@ const loadsOf = (value: unknown, path: Path): ReadonlyArray<Load> => {
   if (typeof value !== "object" || value === null) return []
   const table = value as Readonly<Record<string, unknown>>
   const { "cert-file": certificate, "key-file": key } = table
-  const pair =
-    isPath(certificate) && isPath(key) ? [{ path: [...path, "cert-file"], load: loadIdentity(certificate, key) }] : []
+  const pathOf = (reason: CertsReason) => [
+    ...path,
+    "file" in reason && reason.file === key && key !== certificate ? "key-file" : "cert-file"
+  ]
+  const pair = isPath(certificate) && isPath(key) ? [{ pathOf, load: loadIdentity(certificate, key) }] : []
   const others = Object.entries(table).flatMap(([name, item]) => {
     const at = [...path, name]
     if (!name.endsWith("cas-file")) return loadsOf(item, at)
-    return isPath(item) && item !== SKIP_VERIFY ? [{ path: at, load: loadAuthorities(item) }] : []
+    return isPath(item) && item !== SKIP_VERIFY ? [{ pathOf: () => at, load: loadAuthorities(item) }] : []
   })
   return [...pair, ...others]
 }

@@ -2,6 +2,7 @@ import { Effect, Redacted } from "effect"
 import { loadAuthorities } from "../certs/load.ts"
 import { type ClientConfig, clientConfig } from "../config/ClientConfig.ts"
 import type { ConfigSource } from "../config/ConfigTables.ts"
+import { placeIn } from "../config/Place.ts"
 import { proxyChoice } from "../config/ProxySetting.ts"
 import { Client } from "../endpoint/Client.ts"
 import { dialedUplink, type FindUplink, systemUplink } from "../peer/natpmp/Uplink.ts"
@@ -25,8 +26,9 @@ const prepare = Effect.fnUntraced(function* (sources: ReadonlyArray<ConfigSource
     sources: yield* Endpoints.sources(config.sources)
   }
   const roots = serverAuthoritiesFile === undefined ? undefined : yield* loadAuthorities(serverAuthoritiesFile)
-  const directAddress = yield* listenAddress("client.direct-addr", config.directAddress)
-  const tellStatus = yield* statusTeller("client.status-addr", statusAddress)
+  const place = placeIn(sources, "client")
+  const directAddress = yield* listenAddress(place("direct-addr"), config.directAddress)
+  const tellStatus = yield* statusTeller(place("status-addr"), statusAddress)
   if (Redacted.value(config.token) === "") {
     yield* Effect.logWarning("no token: set client.token, client.token-file or CONNET_TOKEN")
   }

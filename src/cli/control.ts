@@ -2,6 +2,7 @@ import { Effect } from "effect"
 import { Command } from "effect/cli"
 import type { ConfigSource } from "../config/ConfigTables.ts"
 import { controlConfig } from "../config/ControlConfig.ts"
+import { placeIn } from "../config/Place.ts"
 import { logExpired, makeAccess } from "../directory/server/Access.ts"
 import { ControlServer } from "../directory/server/ControlServer.ts"
 import { controlStatus } from "../status/ControlStatus.ts"
@@ -18,16 +19,17 @@ import { withAdvice } from "./withAdvice.ts"
 const prepare = Effect.fnUntraced(function* (sources: ReadonlyArray<ConfigSource>) {
   const { clients, relays, transport, tuning, endpointExpiry, statusAddress, storeFolder } =
     yield* controlConfig(sources)
+  const place = placeIn(sources, "control")
   const options = {
-    ingresses: yield* ingresses("control.clients-ingress", clients.ingresses, identityIn),
+    ingresses: yield* ingresses(place("clients-ingress"), clients.ingresses, identityIn),
     access: makeAccess(clients.tokens),
     endpointExpiry,
     relays: {
       access: makeAccess(relays.tokens),
-      ingresses: yield* ingresses("control.relays-ingress", relays.ingresses, identityIn)
+      ingresses: yield* ingresses(place("relays-ingress"), relays.ingresses, identityIn)
     }
   }
-  const tellStatus = yield* statusTeller("control.status-addr", statusAddress)
+  const tellStatus = yield* statusTeller(place("status-addr"), statusAddress)
   const apply = Effect.fnUntraced(function* (sources: ReadonlyArray<ConfigSource>) {
     const newer = yield* controlConfig(sources)
     yield* options.access.replace(newer.clients.tokens)

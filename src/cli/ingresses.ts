@@ -3,6 +3,7 @@ import type { CertsError } from "../certs/CertsError.ts"
 import { loadIdentity } from "../certs/load.ts"
 import type { CertificateFiles } from "../config/EndpointConfig.ts"
 import type { IngressConfig, RelayIngressConfig } from "../config/Ingress.ts"
+import type { Place } from "../config/Place.ts"
 import { type AddressRules, makeGate } from "../domain/AddressRules.ts"
 import { listenAddress } from "./listenAddress.ts"
 
@@ -11,13 +12,13 @@ import { listenAddress } from "./listenAddress.ts"
  * its address rules, too.
  */
 export const ingresses = <Files, I>(
-  key: string,
+  place: Place,
   configs: ReadonlyArray<IngressConfig<Files>>,
   identityOf: (files: Files) => Effect.Effect<I, CertsError>
 ) =>
   Effect.forEach(configs, ({ address, certificate, addresses }, index) =>
     Effect.all({
-      address: listenAddress(`${key}[${index}].addr`, address),
+      address: listenAddress(addrOf(place, index), address),
       identity: identityOf(certificate)
     }).pipe(Effect.map((parts) => ({ ...parts, ...makeGate(addresses) })))
   )
@@ -26,9 +27,9 @@ export const ingresses = <Files, I>(
 export const identityIn = ({ certificateFile, keyFile }: CertificateFiles) => loadIdentity(certificateFile, keyFile)
 
 /** Where clients of a relay come in, with addresses resolved; gates, too. */
-export const relayIngresses = (key: string, configs: ReadonlyArray<RelayIngressConfig>) =>
+export const relayIngresses = (place: Place, configs: ReadonlyArray<RelayIngressConfig>) =>
   Effect.forEach(configs, ({ address, advertised, addresses }, index) =>
-    Effect.map(listenAddress(`${key}[${index}].addr`, address), (address) => ({
+    Effect.map(listenAddress(addrOf(place, index), address), (address) => ({
       address,
       advertised,
       ...makeGate(addresses)
@@ -46,4 +47,10 @@ export const replaceRules = Effect.fnUntraced(function* (
     return yield* Effect.annotateLogs(Effect.logWarning("settings.ignored"), { key, hint })
   }
   for (const [index, { addresses }] of newer.entries()) running[index]!.replace(addresses)
+})
+
+/** Where the address of an ingress is. */
+const addrOf = ({ key, origin }: Place, index: number): Place => ({
+  key: `${key}[${index}].addr`,
+  origin: () => origin([index, "addr"])
 })

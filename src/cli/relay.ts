@@ -2,6 +2,7 @@ import { Effect, Redacted } from "effect"
 import { Command } from "effect/cli"
 import { loadAuthorities } from "../certs/load.ts"
 import type { ConfigSource } from "../config/ConfigTables.ts"
+import { placeIn } from "../config/Place.ts"
 import { proxyChoice } from "../config/ProxySetting.ts"
 import { relayConfig } from "../config/RelayConfig.ts"
 import { startRelayAlone } from "../relay/server/Relay.ts"
@@ -20,8 +21,9 @@ import { withAdvice } from "./withAdvice.ts"
 const prepare = Effect.fnUntraced(function* (sources: ReadonlyArray<ConfigSource>) {
   const { controlName, controlAuthoritiesFile, storeFolder, statusAddress, ...config } = yield* relayConfig(sources)
   const roots = controlAuthoritiesFile === undefined ? undefined : yield* loadAuthorities(controlAuthoritiesFile)
-  const ingresses = yield* relayIngresses("relay.ingress", config.ingresses)
-  const tellStatus = yield* statusTeller("relay.status-addr", statusAddress)
+  const place = placeIn(sources, "relay")
+  const ingresses = yield* relayIngresses(place("ingress"), config.ingresses)
+  const tellStatus = yield* statusTeller(place("status-addr"), statusAddress)
   if (Redacted.value(config.token) === "") {
     yield* Effect.logWarning("no token: set relay.token or relay.token-file")
   }

@@ -2,6 +2,7 @@ import { Console, Effect } from "effect"
 import { Command } from "effect/cli"
 import { fingerprint } from "../certs/ownIdentity.ts"
 import type { ConfigSource } from "../config/ConfigTables.ts"
+import { placeIn } from "../config/Place.ts"
 import { serverConfig } from "../config/ServerConfig.ts"
 import { formatServerLink } from "../config/ServerLink.ts"
 import { logExpired, makeAccess } from "../directory/server/Access.ts"
@@ -28,15 +29,16 @@ const prepare = Effect.fnUntraced(function* (sources: ReadonlyArray<ConfigSource
     statusAddress,
     ...config
   } = yield* serverConfig(sources)
-  const configured = yield* ingresses("server.ingress", config.ingresses, (files) =>
+  const place = placeIn(sources, "server")
+  const configured = yield* ingresses(place("ingress"), config.ingresses, (files) =>
     files === undefined ? Effect.undefined : identityIn(files)
   )
   const relay = {
-    ingresses: yield* relayIngresses("server.relay-ingress", config.relayIngresses),
+    ingresses: yield* relayIngresses(place("relay-ingress"), config.relayIngresses),
     limits,
     buildVersion: VERSION
   }
-  const tellStatus = yield* statusTeller("server.status-addr", statusAddress)
+  const tellStatus = yield* statusTeller(place("status-addr"), statusAddress)
   const firstContact = configured.some(({ identity }) => identity === undefined)
   if (tokens.length === 0 && !firstContact) {
     yield* Effect.logWarning("no tokens, so no client can connect: set server.tokens or server.tokens-file")

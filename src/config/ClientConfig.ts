@@ -112,13 +112,13 @@ export const clientConfig = Effect.fnUntraced(function* (sources: ReadonlyArray<
     sources: sourcesChecked,
     distinct: distinctAddresses(listening),
     token: yield* Effect.result(
-      clientToken({ file: table["token-file"] ?? "", literal: table.token ?? "", origin: origin(["token"]) })
+      clientToken({ file: table["token-file"] ?? "", literal: table.token ?? "", origin: (name) => origin([name]) })
     ),
     resetKey: yield* Effect.result(
       resetKey({
         file: table["direct-stateless-reset-key-file"] ?? "",
         literal: table["direct-stateless-reset-key"] ?? "",
-        origin: origin(["direct-stateless-reset-key"])
+        origin: (name) => origin([name])
       })
     )
   })

@@ -9,11 +9,12 @@ import { Schema } from "effect"
 /** The file is not there. */
 export class FileMissing extends Schema.TaggedError<FileMissing>()("FileMissing", {
   file: Schema.String,
-  /** The key that names the file; empty for a configuration file itself. */
-  key: Schema.String
+  /** The key that names the file, and where that is; both are empty for a configuration file itself. */
+  key: Schema.String,
+  origin: Schema.String
 }) {
   override get message() {
-    return `${prefix(this.key)}there is no file ${this.file}: check the path`
+    return `${prefix(this)}there is no file ${this.file}: check the path`
   }
 }
 
@@ -21,12 +22,13 @@ export class FileMissing extends Schema.TaggedError<FileMissing>()("FileMissing"
 export class FileUnreadable extends Schema.TaggedError<FileUnreadable>()("FileUnreadable", {
   file: Schema.String,
   key: Schema.String,
+  origin: Schema.String,
   /** The system's error code: `EACCES`, `EISDIR`, … */
   code: Schema.String
 }) {
   override get message() {
     const why = this.code === "EACCES" ? "permission denied; let this user read it" : this.code
-    return `${prefix(this.key)}cannot read ${this.file}: ${this.code === "EISDIR" ? "it is a folder; name a file" : why}`
+    return `${prefix(this)}cannot read ${this.file}: ${this.code === "EISDIR" ? "it is a folder; name a file" : why}`
   }
 }
 
@@ -80,11 +82,13 @@ export class ValueInvalid extends Schema.TaggedError<ValueInvalid>()("ValueInval
 
 /** A setting that must be there is not. */
 export class ValueMissing extends Schema.TaggedError<ValueMissing>()("ValueMissing", {
+  /** Where the table is that misses it; undefined when there is none. */
+  origin: Schema.optionalKey(Schema.String),
   key: Schema.String,
   detail: Schema.String
 }) {
   override get message() {
-    return `${this.key} is missing: ${this.detail}`
+    return `${prefix({ origin: this.origin })}${this.key} is missing: ${this.detail}`
   }
 }
 
@@ -108,4 +112,5 @@ export class ConfigError extends Schema.TaggedError<ConfigError>()("ConfigError"
   }
 }
 
-const prefix = (key: string) => (key === "" ? "" : `${key}: `)
+const prefix = (parts: { readonly origin?: string | undefined; readonly key?: string }) =>
+  [parts.origin, parts.key].map((part) => (part ? `${part}: ` : "")).join("")

@@ -7,8 +7,12 @@ import { Effect, Result, Schema, SchemaIssue, SchemaTransformation } from "effec
 import { parseDuration } from "./parseDuration.ts"
 import { parsedInteger } from "./parsed.ts"
 
+const WrittenDuration = Schema.Union([Schema.String, Schema.BigInt]).annotate({
+  message: "expected a duration in quotes"
+})
+
 /** A duration in nanoseconds: Go's notation, or the bare integer 0. */
-export const GoDuration = Schema.Union([Schema.String, Schema.BigInt]).pipe(
+export const GoDuration = WrittenDuration.pipe(
   Schema.decodeTo(
     Schema.BigInt,
     SchemaTransformation.transformEffect<bigint, string | bigint>({

@@ -52,6 +52,7 @@ export const controlConfig = Effect.fnUntraced(function* (sources: ReadonlyArray
       tokenRules({
         of,
         place: place(`${of}-tokens`),
+        filePlace: place(`${of}-tokens-file`),
         file: table[`${of}-tokens-file`] ?? "",
         literals: table[`${of}-tokens`] ?? [],
         restrictionPlace: place(`${of}-token-restriction`),

@@ -140,8 +140,8 @@ const checkAddress = (
 const checkRules = (tables: ReadonlyArray<WrittenAddresses>, index: number, place: Place): Checked<AddressRules> =>
   checkAddresses(tables[index]!, (name, detail) => invalid(place, index, name, detail))
 
-const missing = ({ key }: Place, index: number, name: string, detail: string) =>
-  new ValueMissing({ key: `${key}[${index}].${name}`, detail })
+const missing = ({ key, origin }: Place, index: number, name: string, detail: string) =>
+  new ValueMissing({ origin: origin([index, name]), key: `${key}[${index}].${name}`, detail })
 
 const invalid = ({ key, origin }: Place, index: number, name: string, detail: string) =>
   new ValueInvalid({ origin: origin([index, name]), key: `${key}[${index}].${name}`, detail })

@@ -66,7 +66,7 @@ export const relayConfig = Effect.fnUntraced(function* (sources: ReadonlyArray<C
     distinct: distinctAddresses(listeningAt(place, ingresses)),
     statusAddress: statusAddress(sources, "relay", table),
     token: yield* Effect.result(
-      relayToken({ file: table["token-file"] ?? "", literal: table.token ?? "", origin: origin(["token"]) })
+      relayToken({ file: table["token-file"] ?? "", literal: table.token ?? "", origin: (name) => origin([name]) })
     )
   })
   return {

@@ -70,6 +70,7 @@ export const serverConfig = Effect.fnUntraced(function* (sources: ReadonlyArray<
       tokenRules({
         of: "clients",
         place: place("tokens"),
+        filePlace: place("tokens-file"),
         file: table["tokens-file"] ?? "",
         literals: table.tokens ?? [],
         restrictionPlace: place("token-restriction"),

@@ -19,8 +19,10 @@ import { problemsOf } from "./together.ts"
 export interface TokenRulesSettings {
   /** Whose tokens they are. */
   readonly of: "clients" | "relays"
-  /** Where the list stands; the key of the file ends in `-file`. */
+  /** Where the list stands. */
   readonly place: Place
+  /** Where the file is named. */
+  readonly filePlace: Place
   readonly file: string
   readonly literals: ReadonlyArray<string>
   readonly restrictionPlace: Place
@@ -29,14 +31,14 @@ export interface TokenRulesSettings {
 
 /** The rules in the order of their tokens, or everything that is wrong with them. */
 export const tokenRules = Effect.fnUntraced(function* (settings: TokenRulesSettings) {
-  const { file, place, restrictions, restrictionPlace } = settings
-  const key = file === "" ? place.key : `${place.key}-file`
+  const { file, place, filePlace, restrictions, restrictionPlace } = settings
+  const { key } = file === "" ? place : filePlace
   const origin = file === "" ? place.origin([]) : file
   const known = settings.of === "clients" ? CLIENT_ATTRIBUTES : RELAY_ATTRIBUTES
   const entries =
     file === ""
       ? settings.literals.map((token, index) => literalEntry(token.trim(), `token ${index + 1}`))
-      : lines(yield* readText(file, key)).map(({ text, place }) => parseLine(text, place, known))
+      : lines(yield* readText(file, key, filePlace.origin([]))).map(({ text, place }) => parseLine(text, place, known))
   const invalid = (where: string, detail: string) => new ValueInvalid({ origin, key, detail: `${where} ${detail}` })
   const restrictionKey = (index: number) => `${restrictionPlace.key}[${index}]`
 

@@ -10,7 +10,8 @@ export const MAX_TOKEN_BYTES = 60_000
 interface ShownToken {
   readonly file: string
   readonly literal: string
-  readonly origin: string
+  /** Where a setting of this name is. */
+  readonly origin: (name: "token" | "token-file") => string
 }
 
 /**
@@ -26,14 +27,19 @@ export const relayToken = (settings: ShownToken) => shownToken("relay.token", se
 const shownToken = Effect.fnUntraced(function* (name: string, settings: ShownToken, otherwise: string) {
   const fromFile = settings.file !== ""
   const key = fromFile ? `${name}-file` : name
-  const origin = fromFile ? settings.file : settings.origin
-  const configured = fromFile ? lines(yield* readText(settings.file, key))[0]?.text : settings.literal.trim()
+  const place = settings.origin(fromFile ? "token-file" : "token")
+  const origin = fromFile ? settings.file : place
+  const configured = fromFile ? lines(yield* readText(settings.file, key, place))[0]?.text : settings.literal.trim()
   const token = configured || otherwise
   if (token === "" && fromFile) {
     return yield* new ValueInvalid({ origin, key, detail: "the file holds no token; write one into its first line" })
   }
   if (Buffer.byteLength(token) > MAX_TOKEN_BYTES) {
-    return yield* new ValueInvalid({ origin, key, detail: `a token has at most ${MAX_TOKEN_BYTES} bytes` })
+    return yield* new ValueInvalid({
+      origin,
+      key,
+      detail: `the token has more than ${MAX_TOKEN_BYTES} bytes; use a shorter one`
+    })
   }
   return Redacted.make(token, { label: "token" })
 })

@@ -53,7 +53,8 @@ const shown = (key: string, value: unknown): string => {
   if (Array.isArray(value)) return "a list"
   if (value instanceof Date) return SECRET.test(key) ? "a date" : `the date ${value}`
   if (typeof value === "object") return "a table"
-  if (SECRET.test(key)) return typeof value === "string" ? "text" : `a ${typeof value}`
+  if (SECRET.test(key))
+    return typeof value === "string" ? "text" : typeof value === "boolean" ? "a boolean" : "a number"
   return typeof value === "string" ? JSON.stringify(value) : String(value)
 }
 

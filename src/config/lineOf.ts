@@ -21,6 +21,8 @@ export const lineOf = (text: string, path: ReadonlyArray<PropertyKey>): number |
         return
       case "TOMLTable": {
         const keys = node.resolvedKey.map(plain)
+        // The first table of an array stands for the whole of it.
+        if (node.kind === "array") found(keys.slice(0, -1), node)
         found(keys, node)
         for (const child of node.body) visit(child, keys)
         return

@@ -23,7 +23,7 @@ export interface Loaded {
  */
 export const readFiles = Effect.fnUntraced(function* (files: ReadonlyArray<string>) {
   const read = yield* Effect.forEach(files, (file) =>
-    Effect.result(Effect.flatMap(readText(file, ""), (text) => Effect.fromResult(understand(file, text))))
+    Effect.result(Effect.flatMap(readText(file, "", ""), (text) => Effect.fromResult(understand(file, text))))
   )
   const [first, ...rest] = read.flatMap((result) => (Result.isFailure(result) ? [result.failure] : []))
   if (first !== undefined) return yield* new ConfigError({ reasons: [first, ...rest] })
@@ -41,17 +41,19 @@ export const loadFiles = Effect.fnUntraced(function* (files: ReadonlyArray<strin
   return first === undefined ? sources : yield* new ConfigError({ reasons: [first, ...rest] })
 })
 
-/** The text of a file that is named by `key` (empty: a configuration file itself). */
-export const readText = (file: string, key: string) =>
-  Effect.map(readBytes(file, key), (bytes) => bytes.toString("utf8"))
+/** The text of a file that is named by `key` at `origin`; both are empty for a configuration file itself. */
+export const readText = (file: string, key: string, origin: string) =>
+  Effect.map(readBytes(file, key, origin), (bytes) => bytes.toString("utf8"))
 
 /** The same of a file that holds no text. */
-export const readBytes = (file: string, key: string) =>
+export const readBytes = (file: string, key: string, origin: string) =>
   Effect.tryPromise({
     try: () => readFile(file),
     catch: (cause) => {
       const code = (cause as NodeJS.ErrnoException).code ?? "unknown error"
-      return code === "ENOENT" ? new FileMissing({ file, key }) : new FileUnreadable({ file, key, code })
+      return code === "ENOENT"
+        ? new FileMissing({ file, key, origin })
+        : new FileUnreadable({ file, key, origin, code })
     }
   })
 
@@ -88,7 +90,8 @@ const understand = (file: string, text: string) => {
 
 /** The value without what is at a path of it; a position of an array takes the whole array with it. */
 const without = (value: unknown, [key, ...rest]: ReadonlyArray<PropertyKey>): unknown => {
-  if (key === undefined || Array.isArray(value)) return undefined
+  // Where nothing is left, it went with another problem.
+  if (key === undefined || value === undefined || Array.isArray(value)) return undefined
   const { [key]: inner, ...others } = value as Record<PropertyKey, unknown>
   const left = without(inner, rest)
   return left === undefined ? others : { ...others, [key]: left }

@@ -13,11 +13,12 @@ export const redactedKey = (bytes: Uint8Array) => Redacted.make(bytes, { label: 
 export const resetKey = Effect.fnUntraced(function* (settings: {
   readonly file: string
   readonly literal: string
-  readonly origin: string
+  /** Where a setting of this name is. */
+  readonly origin: (name: typeof NAME | `${typeof NAME}-file`) => string
 }) {
   const { file, literal, origin } = settings
   if (file !== "") {
-    const bytes = yield* readBytes(file, `${KEY}-file`)
+    const bytes = yield* readBytes(file, `${KEY}-file`, origin(`${NAME}-file`))
     if (bytes.length === RESET_KEY_BYTES) return redactedKey(bytes)
     const detail = `the file has ${bytes.length} bytes, and a key has ${RESET_KEY_BYTES}; make one with "head -c 32 /dev/urandom"`
     return yield* new ValueInvalid({ origin: file, key: `${KEY}-file`, detail })
@@ -27,7 +28,8 @@ export const resetKey = Effect.fnUntraced(function* (settings: {
   const bytes = decode(literal.replaceAll(/[\r\n]/g, ""))
   if (bytes?.length === RESET_KEY_BYTES) return redactedKey(bytes)
   const detail = "it is not 32 bytes in base32hex; write 52 of 0-9 and a-v, or leave it out to have a key made and kept"
-  return yield* new ValueInvalid({ origin, key: KEY, detail })
+  return yield* new ValueInvalid({ origin: origin(NAME), key: KEY, detail })
 })
 
-const KEY = "client.direct-stateless-reset-key"
+const NAME = "direct-stateless-reset-key"
+const KEY = `client.${NAME}`

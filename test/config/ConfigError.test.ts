@@ -40,6 +40,14 @@ describe("problems", () => {
     ])
   })
 
+  it("several values of one table that cannot be are each told", () => {
+    assert.deepStrictEqual(problems("[[server.ingress]]\naddr = 1\ncert-file = 2\nallow-cidrs = 3\n"), [
+      "a.toml:2: server.ingress[0].addr: expected text in quotes, got 1",
+      "a.toml:3: server.ingress[0].cert-file: expected text in quotes, got 2",
+      "a.toml:4: server.ingress[0].allow-cidrs: expected a list, got 3"
+    ])
+  })
+
   it("a key that is there twice in other capitals is refused", () => {
     assert.deepStrictEqual(problems('[client]\ntoken = "a"\nToken = "b"\n'), [
       "a.toml:2: client.token is set twice (capitals make no difference); keep one"

@@ -67,13 +67,13 @@ describe("control", () => {
         ])
       )
       assert.deepStrictEqual(error.message.split("\n"), [
-        "control.clients-ingress[0].cert-file is missing: every ingress needs a certificate and its key",
-        "control.clients-ingress[0].key-file is missing: every ingress needs a certificate and its key",
+        "a.toml:4: control.clients-ingress[0].cert-file is missing: every ingress needs a certificate and its key",
+        "a.toml:4: control.clients-ingress[0].key-file is missing: every ingress needs a certificate and its key",
         'a.toml:5: control.clients-ingress[0].addr: "x" is not a host and a port; write host:port, or [address]:port for IPv6',
-        "control.clients-ingress[2].addr is missing: only one ingress can have the default, :19190",
+        "a.toml:9: control.clients-ingress[2].addr is missing: only one ingress can have the default, :19190",
         "a.toml:2: control.clients-tokens: token 2 is the same as token 1; remove one of them",
         "control.relays-ingress is missing: give the server a certificate with [[control.relays-ingress]] cert-file and key-file",
-        "control.relays-tokens-file: there is no file /nowhere: check the path"
+        "a.toml:3: control.relays-tokens-file: there is no file /nowhere: check the path"
       ])
     }).pipe(noEnvironment)
   )

@@ -79,13 +79,13 @@ describe("a relay", () => {
         ])
       )
       assert.deepStrictEqual(error.message.split("\n"), [
-        "b.toml:2: relay.metadata: it has more than 4096 bytes",
+        "b.toml:2: relay.metadata: it has 4097 bytes; write at most 4096",
         'a.toml:2: relay.control-addr: "control.example.test" is not a host and a port; write host:port, or [address]:port for IPv6',
         'b.toml:5: relay.ingress[0].hostports: "a:b" is not a host with or without port; write host, host:port or [address]:port',
         'b.toml:5: relay.ingress[0].hostports: "::1" is an IPv6 address without brackets; write [::1]',
-        "relay.ingress[1].addr is missing: only one ingress can have the default, :19191",
+        "b.toml:6: relay.ingress[1].addr is missing: only one ingress can have the default, :19191",
         'b.toml:8: relay.ingress[2].addr: "x" is not a host and a port; write host:port, or [address]:port for IPv6',
-        "relay.token-file: there is no file /nowhere/token: check the path"
+        "b.toml:3: relay.token-file: there is no file /nowhere/token: check the path"
       ])
     }).pipe(environment({}))
   )

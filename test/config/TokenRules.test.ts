@@ -11,6 +11,7 @@ const hash = createHash("sha256").update(SECRET).digest("hex")
 const settings = {
   of: "clients",
   place: { key: "server.tokens", origin: () => "a.toml" },
+  filePlace: { key: "server.tokens-file", origin: () => "a.toml" },
   restrictionPlace: { key: "server.token-restriction", origin: () => "b.toml" },
   file: "",
   literals: [],

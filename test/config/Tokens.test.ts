@@ -13,9 +13,9 @@ describe("tokens", () => {
     it.effect(`a file of ${JSON.stringify(text)} holds the token ${JSON.stringify(expected[0])}`, () =>
       Effect.gen(function* () {
         const file = join(yield* folder({ tok: text }), "tok")
-        const shown = yield* Effect.result(clientToken({ file, literal: "", origin: "" }))
+        const shown = yield* Effect.result(clientToken({ file, literal: "", origin: () => "" }))
         assert.strictEqual(Result.isSuccess(shown) ? Redacted.value(shown.success) : undefined, expected[0])
-        const ofRelay = yield* Effect.result(relayToken({ file, literal: "", origin: "" }))
+        const ofRelay = yield* Effect.result(relayToken({ file, literal: "", origin: () => "" }))
         assert.strictEqual(Result.isSuccess(ofRelay) ? Redacted.value(ofRelay.success) : undefined, expected[0])
         const comment = client_or_relay_use.startsWith("#")
         if (client_or_relay_use.trim() !== "" && expected.length > 0 && !comment) {

@@ -49,6 +49,7 @@ describe("the settings that the documentation shows", () => {
       const rules = yield* tokenRules({
         of: "clients",
         place,
+        filePlace: place,
         file,
         literals: [],
         restrictionPlace: place,
