@@ -96,7 +96,9 @@ const nearestKey = (pattern: string): string | undefined => {
   const word = pattern.slice(pattern.lastIndexOf(".") + 1)
   const table = pattern.slice(0, pattern.lastIndexOf(".") + 1)
   const role = pattern.split(".")[0]!
-  const elsewhere = KNOWN.filter((key) => key.endsWith(`.${word}`)).sort(
+  // What stands within a table of a role is of no use in another one.
+  const outer = table.split(".").length <= 2
+  const elsewhere = KNOWN.filter((key) => key.endsWith(`.${word}`) && (outer || key.startsWith(`${role}.`))).sort(
     (a, b) => Number(b.startsWith(role)) - Number(a.startsWith(role))
   )[0]
   if (elsewhere !== undefined) return elsewhere.replace("*", "<name>")

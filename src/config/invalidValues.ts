@@ -51,7 +51,7 @@ const format = SchemaIssue.makeFormatterStandardSchemaV1({
 /** A value of the wrong type; of what may be a secret only its type. */
 const shown = (key: string, value: unknown): string => {
   if (Array.isArray(value)) return "a list"
-  if (value instanceof Date) return SECRET.test(key) ? "a date" : `the date ${value}`
+  if (value instanceof Date) return SECRET.test(key) ? "a date" : `the date ${value.toISOString()}`
   if (typeof value === "object") return "a table"
   if (SECRET.test(key))
     return typeof value === "string" ? "text" : typeof value === "boolean" ? "a boolean" : "a number"

@@ -9,8 +9,10 @@ export const lineOf = (text: string, path: ReadonlyArray<PropertyKey>): number |
   let best: { readonly length: number; readonly line: number } | undefined
   const found = (keys: ReadonlyArray<string>, { loc }: AST.TOMLNode) => {
     const line = loc.start.line
-    if (keys.length > (best?.length ?? 0) && keys.every((key, at) => key === wanted[at])) {
-      best = { length: keys.length, line }
+    // What is within a table that has no line of its own stands for it.
+    const length = Math.min(keys.length, wanted.length)
+    if (length > (best?.length ?? 0) && keys.slice(0, length).every((key, at) => key === wanted[at])) {
+      best = { length, line }
     }
   }
 
@@ -21,8 +23,6 @@ export const lineOf = (text: string, path: ReadonlyArray<PropertyKey>): number |
         return
       case "TOMLTable": {
         const keys = node.resolvedKey.map(plain)
-        // The first table of an array stands for the whole of it.
-        if (node.kind === "array") found(keys.slice(0, -1), node)
         found(keys, node)
         for (const child of node.body) visit(child, keys)
         return

@@ -1,35 +1,12 @@
 import { join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
-import { Cause, Effect, Exit, Redacted } from "effect"
+import { Effect, Redacted } from "effect"
 import { TestConsole } from "effect/testing"
 import { issueServer } from "../../src/certs/issue.ts"
-import { Ended } from "../../src/cli/launch.ts"
-import { run } from "../../src/cli/main.ts"
 import { VERSION } from "../../src/cli/version.ts"
 import { folder } from "../config/golden.ts"
 import { startService } from "../endpoint/World.ts"
-
-/** Runs the command line within this process: its exit code, and what it wrote to stderr. */
-const connet = (...args: ReadonlyArray<string>) =>
-  Effect.gen(function* () {
-    let stderr = ""
-    const write = process.stderr.write
-    process.stderr.write = (text) => {
-      stderr += String(text)
-      return true
-    }
-    const exit = yield* run(args).pipe(
-      Effect.exit,
-      Effect.ensuring(
-        Effect.sync(() => {
-          process.stderr.write = write
-        })
-      )
-    )
-    if (Exit.isSuccess(exit)) return { code: 0, stderr }
-    const ended = Cause.squash(exit.cause)
-    return { code: ended instanceof Ended ? ended.code : -1, stderr }
-  })
+import { connet } from "./commandLine.ts"
 
 const serverFiles = Effect.gen(function* () {
   const { certificatePem, privateKeyPem } = yield* issueServer(["localhost"])

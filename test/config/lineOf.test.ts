@@ -28,6 +28,7 @@ describe("the line of a setting", () => {
     ["client.destinations.a.url", 4],
     ["client.relay-encryptions.1", 7],
     ["client.sources.my web.url", 11],
+    ["client.sources", 10],
     ["server.ingress", 13],
     ["server.ingress.0.addr", 14],
     ["server.ingress.1.cert-file", 18]
