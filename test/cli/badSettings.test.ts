@@ -8,9 +8,10 @@
 import { readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Fiber } from "effect"
+import { ConfigProvider, Effect, Fiber } from "effect"
 import { folder } from "../config/golden.ts"
 import { connet, countSockets } from "./commandLine.ts"
+import { homeIn } from "./roles.ts"
 
 interface Case {
   readonly args: ReadonlyArray<string>
@@ -73,7 +74,7 @@ const runCase = Effect.fnUntraced(function* ({ args, files }: Omit<Case, "says">
   const { code, stderr } = yield* connet(
     ...args.map(inFolder),
     ...configs.flatMap((name) => ["--config", join(path, name)])
-  )
+  ).pipe(Effect.provideService(ConfigProvider.ConfigProvider, homeIn(path)))
   return { code, stderr: stderr.replaceAll(new RegExp(`${path}/([a-z]+\\.toml)`, "g"), "$1").replaceAll(path, ".") }
 })
 

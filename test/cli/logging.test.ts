@@ -1,7 +1,10 @@
+import { join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
-import { Data, Effect } from "effect"
+import { ConfigProvider, Data, Effect } from "effect"
 import { layerLogging } from "../../src/cli/logging.ts"
 import type { LogConfig } from "../../src/config/LogConfig.ts"
+import { connet } from "./commandLine.ts"
+import { deploy, homeIn } from "./roles.ts"
 
 /** What an effect writes to stderr with these log settings. */
 const written = (config: LogConfig, effect: Effect.Effect<void>) =>
@@ -28,6 +31,28 @@ class NoLuck extends Data.TaggedError("NoLuck") {
 }
 
 describe("logging", () => {
+  it.live("log-level and log-format of a file are how a role writes its log", () =>
+    Effect.gen(function* () {
+      const { ports, path, write } = yield* deploy({ kind: "server" })
+      const run = Effect.fnUntraced(function* (settings: string) {
+        const client = `[client]\ntoken = "wrong"\nserver-addr = "localhost:${ports.server}"\nserver-cas-file = "${path}/ca.crt"`
+        write(
+          "client.toml",
+          `${settings}\n${client}\ndirect-addr = "127.0.0.1:0"\nnat-pmp = "disabled"\nproxy = "none"`
+        )
+        const { stderr } = yield* connet("--config", join(path, "client.toml")).pipe(
+          Effect.provideService(ConfigProvider.ConfigProvider, homeIn(path))
+        )
+        return stderr.split("\n").filter((line) => line !== "" && !line.startsWith("connet: "))
+      })
+      assert.deepEqual(yield* run('log-level = "error"'), [])
+      assert.match((yield* run('log-level = "warn"')).join("\n"), /^\S+ warn {2}nothing to do: [^\n]*$/)
+      assert.match((yield* run("")).join("\n"), / info {2}server\.connecting /)
+      const messages = (yield* run('log-format = "json"')).map((line) => JSON.parse(line).message)
+      assert.include(messages, "server.connecting")
+    })
+  )
+
   it.effect("a text line has its time, level, event and fields", () =>
     Effect.gen(function* () {
       const event = Effect.logInfo("peer.met").pipe(

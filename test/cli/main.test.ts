@@ -1,12 +1,13 @@
 import { join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Redacted } from "effect"
+import { ConfigProvider, Effect, Redacted } from "effect"
 import { TestConsole } from "effect/testing"
 import { issueServer } from "../../src/certs/issue.ts"
 import { VERSION } from "../../src/cli/version.ts"
 import { folder } from "../config/golden.ts"
 import { startService } from "../endpoint/World.ts"
 import { connet } from "./commandLine.ts"
+import { homeIn } from "./roles.ts"
 
 const serverFiles = Effect.gen(function* () {
   const { certificatePem, privateKeyPem } = yield* issueServer(["localhost"])
@@ -80,7 +81,9 @@ describe("the command line", () => {
           control: ["control", ...certificate, "--clients-addr", "127.0.0.1:0", "--relays-addr", "127.0.0.1:0"],
           relay: ["relay", "--addr", "127.0.0.1:0"]
         }
-        const { code, stderr } = yield* connet(...own[role], "--status-addr", `127.0.0.1:${taken}`)
+        const { code, stderr } = yield* connet(...own[role], "--status-addr", `127.0.0.1:${taken}`).pipe(
+          Effect.provideService(ConfigProvider.ConfigProvider, homeIn(path))
+        )
         assert.strictEqual(code, 1)
         const says = `connet: cannot listen on 127.0.0.1:${taken}: address in use; set ${role}.status-addr to another port\n`
         assert.isTrue(stderr.endsWith(says), stderr)
