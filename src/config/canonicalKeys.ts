@@ -98,11 +98,11 @@ const nearestKey = (pattern: string): string | undefined => {
   const role = pattern.split(".")[0]!
   // What stands within a table of a role is of no use in another one.
   const outer = table.split(".").length <= 2
-  const elsewhere = KNOWN.filter((key) => key.endsWith(`.${word}`) && (outer || key.startsWith(`${role}.`))).sort(
+  const elsewhere = KNOWN_KEYS.filter((key) => key.endsWith(`.${word}`) && (outer || key.startsWith(`${role}.`))).sort(
     (a, b) => Number(b.startsWith(role)) - Number(a.startsWith(role))
   )[0]
   if (elsewhere !== undefined) return elsewhere.replace("*", "<name>")
-  const beside = KNOWN.filter((key) => key.startsWith(table) && !key.slice(table.length).includes("."))
+  const beside = KNOWN_KEYS.filter((key) => key.startsWith(table) && !key.slice(table.length).includes("."))
   const meant = nearest(
     word,
     beside.map((key) => key.slice(table.length))
@@ -110,7 +110,8 @@ const nearestKey = (pattern: string): string | undefined => {
   return meant === undefined ? undefined : `${table}${meant}`.replace("*", "<name>")
 }
 
-const KNOWN: ReadonlyArray<string> = (() => {
+/** Every table and every key that there is, without positions of arrays; `*` for the name of an endpoint. */
+export const KNOWN_KEYS: ReadonlyArray<string> = (() => {
   const collect = (shape: Shape, path: string): ReadonlyArray<string> => {
     if (shape.schema !== undefined) return collect(shape.schema, path)
     if (shape.fields !== undefined) {
