@@ -1,19 +1,8 @@
 /** What the documentation says about files is true: those it shows are the examples, those it links are there. */
-import { existsSync, readdirSync, readFileSync } from "node:fs"
+import { existsSync } from "node:fs"
 import { dirname, join, relative } from "node:path"
 import { assert, describe, it } from "vitest"
-
-const ROOT = join(import.meta.dirname, "..", "..")
-const read = (path: string) => readFileSync(join(ROOT, path), "utf8")
-
-const DOCUMENTS = [
-  "README.md",
-  "CONTRIBUTING.md",
-  "SECURITY.md",
-  ...readdirSync(join(ROOT, "docs"), { recursive: true, encoding: "utf8" })
-    .filter((file) => file.endsWith(".md"))
-    .map((file) => join("docs", file))
-]
+import { DOCUMENTS, ROOT, read } from "./documents.ts"
 
 /** Headings as the anchors that they get: lower case, no punctuation, hyphens for spaces. */
 const anchors = (document: string): ReadonlyArray<string> =>
