@@ -49,24 +49,28 @@ const bound = (socket: EventEmitter, bind: () => unknown): Promise<boolean> =>
     bind()
   })
 
-/** A service that answers only after its visitor has finished: with the same text, in capitals. */
-export const service = Effect.acquireRelease(
-  Effect.promise(async () => {
-    const server = createServer({ allowHalfOpen: true }, (socket) => {
-      let text = ""
-      socket.setEncoding("utf8")
-      socket.on("data", (more) => {
-        text += more
+/** A service that answers only after its visitor has finished. */
+export const answering = (answer: (text: string) => string) =>
+  Effect.acquireRelease(
+    Effect.promise(async () => {
+      const server = createServer({ allowHalfOpen: true }, (socket) => {
+        let text = ""
+        socket.setEncoding("utf8")
+        socket.on("data", (more) => {
+          text += more
+        })
+        socket.on("end", () => socket.end(answer(text)))
+        socket.on("error", () => {})
       })
-      socket.on("end", () => socket.end(text.toUpperCase()))
-      socket.on("error", () => {})
-    })
-    server.listen(0, "127.0.0.1")
-    await once(server, "listening")
-    return server
-  }),
-  (server) => Effect.sync(() => void server.close())
-).pipe(Effect.map((server) => (server.address() as AddressInfo).port))
+      server.listen(0, "127.0.0.1")
+      await once(server, "listening")
+      return server
+    }),
+    (server) => Effect.sync(() => void server.close())
+  ).pipe(Effect.map((server) => (server.address() as AddressInfo).port))
+
+/** It answers with the same text, in capitals. */
+export const service = answering((text) => text.toUpperCase())
 
 /** A visitor did not get through the tunnel and back. */
 class VisitFailed extends Data.TaggedError("VisitFailed")<{ readonly detail: string }> {}
@@ -117,6 +121,7 @@ export const stageFor = Effect.fnUntraced(function* (servicePort: number) {
     example(name)
       .replaceAll("19190", String(ports.server))
       .replaceAll("19191", String(ports.relay))
+      .replaceAll("19189", String(ports.relays))
       .replaceAll("8080", String(ports.service))
       .replaceAll("9090", String(ports.source))
   const path = yield* folder({

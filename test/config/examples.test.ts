@@ -1,4 +1,4 @@
-import { readdirSync } from "node:fs"
+import { readdirSync, readFileSync } from "node:fs"
 import { join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import { ConfigProvider, Effect, Redacted } from "effect"
@@ -11,14 +11,15 @@ const noEnvironment = Effect.provideService(ConfigProvider.ConfigProvider, Confi
 const load = (name: string) => loadFiles([join(FOLDER, name)])
 
 describe("the example configurations", () => {
-  it("are these", () => {
-    assert.deepStrictEqual(readdirSync(FOLDER).sort(), [
-      "destination.toml",
-      "server.toml",
-      "source.toml",
-      "web-destination.toml",
-      "web-source.toml"
-    ])
+  it("are those that tests start, and that the README tells of", () => {
+    const tests = ["Tunnel.ts", "examples.test.ts", "web.test.ts"]
+      .map((name) => readFileSync(join(import.meta.dirname, "..", "cli", name), "utf8"))
+      .join("\n")
+    const readme = readFileSync(join(FOLDER, "..", "README.md"), "utf8")
+    for (const name of readdirSync(FOLDER)) {
+      assert.include(tests, `"${name}"`)
+      assert.include(readme, `](config/${name})`)
+    }
   })
 
   it.effect("fit together: same token, same name, and the clients reach the server's port", () =>
