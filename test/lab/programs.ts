@@ -5,7 +5,8 @@ import { join } from "node:path"
 /** Where programs are looked for: those for administrators are in no ordinary user's PATH. */
 export const FOLDERS = [...(process.env.PATH ?? "").split(":"), "/usr/sbin", "/sbin"]
 
-const isInstalled = (program: string) =>
+/** Whether a program is there to be run. */
+export const isInstalled = (program: string) =>
   FOLDERS.some((folder) => {
     try {
       accessSync(join(folder, program), constants.X_OK)
