@@ -33,7 +33,7 @@ export const manual = (root: () => AnyCommand) =>
   )
 
 /** The help documents of a command and of all below it. */
-const documents = (root: AnyCommand) => {
+export const documents = (root: AnyCommand) => {
   const below = (path: ReadonlyArray<string>): Effect.Effect<ReadonlyArray<HelpDoc>> =>
     Effect.gen(function* () {
       const doc = yield* helpDoc(root, path)
@@ -56,7 +56,7 @@ const helpDoc = Effect.fnUntraced(function* (root: AnyCommand, path: ReadonlyArr
 })
 
 /** A page in the language of man (roff, its man macros). */
-const page = (docs: ReadonlyArray<HelpDoc>): string => {
+export const page = (docs: ReadonlyArray<HelpDoc>): string => {
   const [root] = docs
   return [
     `.TH CONNET 1 "" "connet ${VERSION}"`,
