@@ -4,6 +4,7 @@ import { readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Schedule } from "effect"
+import { undocumentedIn } from "../docs/documents.ts"
 import { type Process, startProcess } from "./Process.ts"
 import { answering, freePort, stage, visit, works } from "./Tunnel.ts"
 
@@ -17,6 +18,9 @@ const stageWith = Effect.fnUntraced(function* (...names: ReadonlyArray<string>) 
 })
 
 const logsOf = (processes: ReadonlyArray<Process>) => () => processes.map(({ log }) => log()).join("\n---\n")
+
+/** What these processes have logged is in the list of events. */
+const isDocumented = (processes: ReadonlyArray<Process>) => assert.deepEqual(undocumentedIn(logsOf(processes)()), [])
 
 describe("the example configurations", () => {
   it.live(
@@ -36,6 +40,7 @@ describe("the example configurations", () => {
         const [control, , , source] = processes
         assert.match(control!.log(), /client\.online .* metadata="the office"/)
         assert.match(control!.log(), /client\.online .* metadata="a laptop"/)
+        isDocumented(processes)
         assert.match(source!.log(), new RegExp(`relay\\.online .* address=\\S+:${ports.relay} `))
       }),
     60_000
@@ -62,6 +67,7 @@ describe("the example configurations", () => {
         assert.match(users!.log(), /path\.selected endpoint=web-relay .*direction=relay .*encryption=tls/)
         assert.match(server!.log(), /client\.online .* token=anna /)
         assert.strictEqual(yield* stranger!.ended, 1)
+        isDocumented(processes)
       }),
     60_000
   )
@@ -89,6 +95,9 @@ describe("the example configurations", () => {
           Effect.tapError(() => Effect.sync(() => process.stdout.write(logsOf(processes)())))
         )
         assert.sameMembers(yield* turns, ["HELLO", "other"])
+        yield* processes[1]!.stop("SIGTERM")
+        yield* processes[3]!.says("path.lost")
+        isDocumented(processes)
       }),
     60_000
   )

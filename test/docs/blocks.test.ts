@@ -17,7 +17,7 @@ import { misread } from "../cli/misread.ts"
 import { example } from "../cli/Tunnel.ts"
 import { folder } from "../config/golden.ts"
 import { FOLDERS, isInstalled } from "../lab/programs.ts"
-import { type Block, blocks, codes, DOCUMENTS, ROOT, read, tableBelow } from "./documents.ts"
+import { type Block, blocks, codes, DOCUMENTS, events, ROOT, read, tableBelow } from "./documents.ts"
 
 const BLOCKS = DOCUMENTS.flatMap(blocks)
 const placeOf = ({ document, line }: Block) => `${document}:${line}`
@@ -199,18 +199,14 @@ describe("blocks of the documents", () => {
   })
 
   it("of text are links, messages that other tests compare, or lines of the log", () => {
-    const events = new Set(
-      ["Server and control", "Relay, also the one in a server", "Client", "All roles"].flatMap((section) =>
-        tableBelow("docs/logging.md", section).map(([event]) => codes(event!)[0]!)
-      )
-    )
+    const known = new Set(events().map(({ event }) => event))
     for (const block of [...of("text"), ...of("json")]) {
       if (["docs/access.md", "docs/config.md", "docs/operate.md"].includes(block.document)) continue
       for (const line of block.text.trimEnd().split("\n")) {
         if (line.startsWith("connet://")) assert.isTrue(Result.isSuccess(parseServerLink(line)), line)
         else {
           const event = line.startsWith("{") ? JSON.parse(line).message : /^(?:\S+Z )?[a-z]+ +(\S+)/.exec(line)?.[1]
-          assert.isTrue(events.has(event), `${placeOf(block)}: ${line}`)
+          assert.isTrue(known.has(event), `${placeOf(block)}: ${line}`)
         }
       }
     }

@@ -57,3 +57,31 @@ export const tableBelow = (document: string, heading: string): ReadonlyArray<Rea
 
 /** What a text has between backticks. */
 export const codes = (text: string): ReadonlyArray<string> => [...text.matchAll(/`([^`]+)`/g)].map(([, code]) => code!)
+
+/** The events that the list of them has: each with its level, and its fields with those of the event that it refers to. */
+export const events = (): ReadonlyArray<{ event: string; level: string; fields: ReadonlyArray<string> }> => {
+  const sections = ["Server and control", "Relay, also the one in a server", "Client", "All roles"]
+  return sections
+    .flatMap((section) => tableBelow("docs/logging.md", section))
+    .map(([event = "", level = "", fields = ""], _, rows) => {
+      const own = codes(fields)
+      const others = rows.filter(([other]) => own.includes(codes(other!)[0]!)).flatMap((row) => codes(row[2]!))
+      const all = [...own, ...others].filter((field) => !field.includes("."))
+      return { event: codes(event)[0]!, level, fields: [...new Set(all)] }
+    })
+}
+
+/** What lines of a log have that the list of events does not: events, or fields of theirs. */
+export const undocumentedIn = (log: string): ReadonlyArray<string> => {
+  const known = Map.groupBy(events(), ({ event }) => event)
+  const found = [...log.matchAll(/^\S+Z [a-z]+ +([a-z]+(?:\.[a-z]+)+)\b(.*)$/gm)].flatMap(
+    ([, event = "", rest = ""]) => {
+      const rows = known.get(event)
+      if (rows === undefined) return [event]
+      const documented = rows.flatMap(({ fields }) => fields)
+      const fields = [...rest.matchAll(/ (\w+)=(?:"(?:[^"\\]|\\.)*"|\S+)/g)].map(([, field]) => field!)
+      return fields.filter((field) => !documented.includes(field)).map((field) => `${event} ${field}`)
+    }
+  )
+  return [...new Set(found)]
+}

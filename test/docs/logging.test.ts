@@ -4,10 +4,9 @@ import { join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { layerLogging } from "../../src/cli/logging.ts"
-import { blocks, codes, ROOT, read, tableBelow } from "./documents.ts"
+import { blocks, codes, events, ROOT, read, undocumentedIn } from "./documents.ts"
 
 const DOCUMENT = "docs/logging.md"
-const SECTIONS = ["Server and control", "Relay, also the one in a server", "Client", "All roles"]
 const SOURCE = join(ROOT, "src")
 
 const files = readdirSync(SOURCE, { recursive: true, encoding: "utf8" })
@@ -35,14 +34,7 @@ const eventsOf = (text: string): ReadonlyArray<readonly [string, string]> => [
 /** Texts of the shape of an event that are none. */
 const NO_EVENTS = new Set(["connet.peer", "reserve.relay", "route.exe", "relay.ingress", "server.ingress"])
 
-const rows = SECTIONS.flatMap((section) =>
-  tableBelow(DOCUMENT, section).map(([event = "", level = "", fields = ""]) => ({
-    event: codes(event)[0]!,
-    level,
-    // A row may refer to another one.
-    fields: codes(fields).filter((field) => !NAME.test(field))
-  }))
-)
+const rows = events()
 
 describe("the list of events", () => {
   it("has every event of level info and above with its level, and no other", () => {
@@ -95,4 +87,13 @@ describe("the list of events", () => {
       }
     })
   )
+
+  it("misses what it does not have", () => {
+    const line = (rest: string) => `2026-11-27T21:58:32.435Z info  ${rest}\n`
+    assert.deepEqual(undocumentedIn(line('relay.lost link=0 reason="a=b c=d"') + line("no event.here x=y")), [])
+    assert.deepEqual(undocumentedIn(line("peer.met endpoint=web colour=red") + line("peer.lost x=y")), [
+      "peer.met colour",
+      "peer.lost"
+    ])
+  })
 })
