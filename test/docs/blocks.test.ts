@@ -1,7 +1,7 @@
 /** Every block of the documents is checked or run: nobody adds one that is neither. */
 import { execFile } from "node:child_process"
 import { createHash } from "node:crypto"
-import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs"
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { promisify } from "node:util"
@@ -16,7 +16,7 @@ import { connet } from "../cli/commandLine.ts"
 import { misread } from "../cli/misread.ts"
 import { example } from "../cli/Tunnel.ts"
 import { folder } from "../config/golden.ts"
-import { FOLDERS, isInstalled } from "../lab/programs.ts"
+import { FOLDERS, isInstalled, lacks } from "../lab/programs.ts"
 import { type Block, blocks, codes, DOCUMENTS, events, ROOT, read, tableBelow } from "./documents.ts"
 
 const BLOCKS = DOCUMENTS.flatMap(blocks)
@@ -159,7 +159,7 @@ describe("blocks of the documents", () => {
     })
   )
 
-  it.live(
+  it.live.skipIf(lacks("commands of the documents", { programs: ["openssl", "sha256sum"] }))(
     "that need nobody run as they are written",
     () =>
       Effect.gen(function* () {
@@ -170,8 +170,6 @@ describe("blocks of the documents", () => {
           const commands = yield* commandsIn(block)
           if (commands.length > 0 && commands.every(isRunnable)) runnable.push(block)
         }
-        const programs = ["openssl", "sha256sum"].filter((program) => !isInstalled(program))
-        if (programs.length > 0) return void process.stdout.write(`skipped: ${programs} not installed\n`)
         const script = runnable.map(({ text }) => text).join("\n")
         const { stdout } = yield* execute("bash", ["-ec", `connet() { ${bin} "$@"; }\n${script}`], path)
         assert.isAbove(runnable.length, 3)
@@ -224,42 +222,4 @@ describe("blocks of the documents", () => {
       )
     })
   )
-
-  for (const block of of("ini")) {
-    it.live(`are units of systemd, which start something: ${placeOf(block)}`, () =>
-      Effect.gen(function* () {
-        const [, words = ""] = /^ExecStart=\S+\/connet (.*)$/m.exec(block.text)!
-        assert.isUndefined(yield* misread(words.split(" ")))
-        const credentials = [...block.text.matchAll(/^LoadCredential=(.*?):/gm)].map(([, name]) => name!)
-        assert.sameMembers(
-          credentials,
-          [...words.matchAll(/%d\/(\S+)/g)].map(([, name]) => name!)
-        )
-        if (!isInstalled("systemd-analyze")) return void process.stdout.write("skipped: no systemd-analyze\n")
-        const path = yield* folder({ "connet.service": block.text.replace(/^ExecStart=\S+/m, "ExecStart=/bin/true") })
-        yield* execute("systemd-analyze", ["verify", join(path, "connet.service")])
-      })
-    )
-  }
-
-  const STREAM = "/usr/lib/nginx/modules/ngx_stream_module.so"
-  for (const block of [...of("nginx"), ...of("haproxy")]) {
-    it.live(`are configurations of ${block.language}: ${placeOf(block)}`, () =>
-      Effect.gen(function* () {
-        if (!isInstalled(block.language)) return void process.stdout.write(`skipped: ${block.language} not installed\n`)
-        const path = yield* folder({})
-        const file = join(path, "front.conf")
-        if (block.language === "haproxy") {
-          writeFileSync(file, block.text)
-          return yield* execute("haproxy", ["-c", "-f", file])
-        }
-        const { stderr: built } = yield* execute("nginx", ["-V"])
-        const dynamic = built.includes("--with-stream=dynamic")
-        if (dynamic && !existsSync(STREAM)) return void process.stdout.write("skipped: nginx has no stream module\n")
-        const load = dynamic ? `load_module ${STREAM};\n` : ""
-        writeFileSync(file, `${load}pid ${path}/pid;\nevents {}\n${block.text}`)
-        return yield* execute("nginx", ["-t", "-e", "stderr", "-p", path, "-c", file])
-      })
-    )
-  }
 })
