@@ -23,14 +23,18 @@ export const takenPort = Effect.acquireRelease(
   (socket) => Effect.sync(() => socket.close())
 ).pipe(Effect.map((socket) => socket.address().port))
 
-/** Below those that the system gives to outgoing connections, of which one could take it in the meantime. */
-const FIRST_PORT = 20_000
-const LAST_PORT = 32_000
+/**
+ * Below those that the system gives to outgoing connections, of which one could take it in the meantime. A port is looked for
+ * now and taken later: so each worker of a run has some of its own, and goes through them in turn.
+ */
+const PORTS = 1_500
+const FIRST_PORT = 20_000 + PORTS * (Number(process.env.VITEST_POOL_ID ?? 0) % 8)
+let turn = Math.floor(Math.random() * PORTS)
 
 /** A port that is free, for UDP and for TCP, on every address. */
 export const freePort = Effect.promise(async () => {
   while (true) {
-    const port = FIRST_PORT + Math.floor(Math.random() * (LAST_PORT - FIRST_PORT))
+    const port = FIRST_PORT + (turn++ % PORTS)
     const udp = createSocket("udp6")
     const tcp = createServer()
     const listening = await Promise.all([

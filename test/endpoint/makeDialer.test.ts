@@ -140,7 +140,8 @@ layer(Logger.layer([]), { excludeTestServices: true })("the dialer of a source",
       )
       const startedAt = performance.now()
       assert.strictEqual(yield* name(makeDialer(endpoint)()), "new")
-      assert.isBelow(performance.now() - startedAt, 800)
+      // The silence of the other one alone would take more than a second.
+      assert.isBelow(performance.now() - startedAt, 1_000)
     })
   )
 
