@@ -39,16 +39,17 @@ const prepare = Effect.fnUntraced(function* (sources: ReadonlyArray<ConfigSource
     buildVersion: VERSION
   }
   const tellStatus = yield* statusTeller(place("status-addr"), statusAddress)
-  const firstContact = configured.some(({ identity }) => identity === undefined)
-  if (tokens.length === 0 && !firstContact) {
+  const ownCertificate = configured.some(({ identity }) => identity === undefined)
+  if (tokens.length === 0 && !ownCertificate) {
     yield* Effect.logWarning("no tokens, so no client can connect: set server.tokens or server.tokens-file")
   }
   yield* logExpired(tokens)
 
   const run = Effect.gen(function* () {
     const identity = yield* controlIdentity("server", storeFolder)
-    const own = storeFolder !== undefined && firstContact ? yield* ownIdentityIn(storeFolder) : undefined
-    const token = own !== undefined && tokens.length === 0 ? yield* ownTokenIn(storeFolder!) : undefined
+    const folder = ownCertificate ? storeFolder : undefined
+    const own = folder === undefined ? undefined : yield* ownIdentityIn(folder)
+    const token = folder === undefined || tokens.length > 0 ? undefined : yield* ownTokenIn(folder)
     const access = makeAccess(token === undefined ? tokens : [unrestricted(token)])
     const certified = configured.map((ingress) => ({ ...ingress, identity: ingress.identity ?? own! }))
     const started = yield* startCombined({ control: { ingresses: certified, access, endpointExpiry, identity }, relay })
@@ -60,10 +61,9 @@ const prepare = Effect.fnUntraced(function* (sources: ReadonlyArray<ConfigSource
     })
     yield* Effect.forkScoped(follow("server", sources, apply))
     yield* tellStatus(Effect.map(started.snapshot, (known) => serverStatus(VERSION, known)))
-    const at = configured.findIndex((ingress) => ingress.identity === undefined)
     if (own !== undefined) {
       const advertised = relay.ingresses.flatMap(({ advertised }) => advertised)
-      const server = reachableAt(started.clients[at]!, advertised)
+      const server = reachableAt(started.clients[0]!, advertised)
       yield* Console.log(formatServerLink(token, server, fingerprint(own)))
     }
     return yield* started.run

@@ -2,6 +2,7 @@
 
 import { BlockList, isIP, isIPv6 } from "node:net"
 import type { NetworkInterfaceInfo } from "node:os"
+import { isPrivate } from "../domain/privateNetworks.ts"
 import * as SocketAddress from "../domain/SocketAddress.ts"
 
 /** An address of this host with its network. */
@@ -17,17 +18,6 @@ const subnets = (interfaces: ReadonlyArray<LocalInterface>): BlockList => {
 }
 
 const family = (host: string) => (isIPv6(host) ? ("ipv6" as const) : ("ipv4" as const))
-
-const privateNetworks = new BlockList()
-for (const [network, bits] of [
-  ["10.0.0.0", 8],
-  ["172.16.0.0", 12],
-  ["192.168.0.0", 16],
-  ["100.64.0.0", 10]
-] as const) {
-  privateNetworks.addSubnet(network, bits, "ipv4")
-}
-privateNetworks.addSubnet("fc00::", 7, "ipv6")
 
 const linkLocal = new BlockList()
 linkLocal.addSubnet("fe80::", 10, "ipv6")
@@ -49,7 +39,7 @@ export const inOrderOfPromise = (
     if (linkLocal.check(host, family(host))) return 8
     if (ours.has(host)) return 5
     if (near.check(host, family(host))) return 0
-    if (privateNetworks.check(host, family(host))) return 4
+    if (isPrivate(host)) return 4
     return isIPv6(host) ? 2 : 3
   }
   const unique = new Map(candidates.map((candidate) => [SocketAddress.format(candidate), candidate]))

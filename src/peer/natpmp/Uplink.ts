@@ -6,10 +6,11 @@
 import { execFile } from "node:child_process"
 import { createSocket } from "node:dgram"
 import { readFile } from "node:fs/promises"
-import { BlockList, isIPv4 } from "node:net"
+import { isIPv4 } from "node:net"
 import { networkInterfaces } from "node:os"
 import { promisify } from "node:util"
 import { Effect, Schema } from "effect"
+import { isPrivate } from "../../domain/privateNetworks.ts"
 import type { HostPort } from "../../internal/tcp.ts"
 import { GATEWAY_PORT } from "./NatPmp.ts"
 import type { Uplink } from "./PortMapping.ts"
@@ -51,19 +52,9 @@ const uplinkOf = (route: DefaultRoute): Uplink | undefined => {
 }
 
 const privateUplink = (address: string, gateway: string): Uplink | undefined =>
-  isIPv4(gateway) && gateway !== address && PRIVATE.check(address)
+  isIPv4(gateway) && gateway !== address && isPrivate(address)
     ? { address, gateway: { host: gateway, port: GATEWAY_PORT } }
     : undefined
-
-const PRIVATE = new BlockList()
-for (const [network, bits] of [
-  ["10.0.0.0", 8],
-  ["172.16.0.0", 12],
-  ["192.168.0.0", 16],
-  ["100.64.0.0", 10]
-] as const) {
-  PRIVATE.addSubnet(network, bits, "ipv4")
-}
 
 /** Connecting a UDP socket sends nothing. What cannot be reached has no way out, for now. */
 const addressTowards = ({ host, port }: HostPort): Effect.Effect<string | undefined> =>

@@ -16,6 +16,7 @@ import type { Datagram } from "../../Transport.ts"
 import { Lost } from "../../TransportError.ts"
 import { destinationId, idText, LONG_HEADER, sourceId } from "./connectionIds.ts"
 import { initialClose } from "./initialClose.ts"
+import { LatelyCounter } from "./LatelyCounter.ts"
 import {
   CLOSED_ANSWER_MILLIS,
   CLOSED_ANSWERS,
@@ -93,15 +94,15 @@ export class QuicSocket implements ConnectionHost {
   readonly #resetKey: Uint8Array
   readonly #keepAliveMillis: number
   readonly #tickMillis: number
+  /** Beginnings that failed: each has cost memory that only a garbage collection gives back. */
+  readonly #failures = new LatelyCounter(FAILURES_MILLIS)
+  /** Packets for connections that are not known. */
+  readonly #strays = new LatelyCounter(1_000)
   #due: Array<QuicConnection> = []
   #turnScheduled = false
   #ticker: NodeJS.Timeout | undefined
   #slab = Buffer.allocUnsafeSlow(SEND_SLAB_BYTES)
   #slabUsed = 0
-  #failures = 0
-  #failuresSince = 0
-  #strays = 0
-  #straysSince = 0
   #lastFrom: { readonly raw: string; readonly port: number; readonly info: ReceiveInfo } | undefined
 
   private constructor(native: Native, udp: dgram.Socket, { idleTimeoutMillis, resetKey }: SocketOptions) {
@@ -271,12 +272,7 @@ export class QuicSocket implements ConnectionHost {
 
   /** A packet for a connection that is not known: it is a stateless reset, or gets one. */
   #receiveStray(packet: Buffer, id: string, from: dgram.RemoteInfo): void {
-    const now = Date.now()
-    if (now - this.#straysSince > 1_000) {
-      this.#strays = 0
-      this.#straysSince = now
-    }
-    if (++this.#strays > STRAYS_PER_SECOND) return
+    if (this.#strays.add() > STRAYS_PER_SECOND) return
     const info = this.#receiveInfo(from)
     if (packet.length >= MIN_RESET_BYTES && this.#isReset(packet, info)) return
     const reset = statelessReset(packet.length, resetToken(this.#resetKey, Buffer.from(id, "latin1")))
@@ -309,7 +305,7 @@ export class QuicSocket implements ConnectionHost {
       const address = SocketAddress.format(info.from)
       // A proof counts whenever it comes: its bearer checks that the answer knows of it (RFC 9000 §7.3).
       const original = openRetryToken(this.#retryKey, address, token, Date.now()) ?? null
-      if (original === null && halfOpen + this.#failedLately() >= RETRY_ABOVE_HALF_OPEN) {
+      if (original === null && halfOpen + this.#failures.count() >= RETRY_ABOVE_HALF_OPEN) {
         if (token.length === 0) this.#sendRetry(scid, dcid, address, info.from)
         return
       }
@@ -335,7 +331,7 @@ export class QuicSocket implements ConnectionHost {
       connection.native.recv(packet, info)
     } catch {
       // Not QUIC at all, or a handshake that cannot succeed: then there is an alert to send.
-      this.#failures++
+      this.#failures.add()
       if (connection.native.localError() !== null) this.sendLastWord(connection)
       return
     }
@@ -357,16 +353,6 @@ export class QuicSocket implements ConnectionHost {
       for (const connection of this.#connections) if (connection.state === "opening" && connection.isServer) count++
     }
     return count
-  }
-
-  /** Beginnings that failed in the last second or so: each has cost memory that only a garbage collection gives back. */
-  #failedLately(): number {
-    const now = Date.now()
-    if (now - this.#failuresSince > FAILURES_MILLIS) {
-      this.#failures = 0
-      this.#failuresSince = now
-    }
-    return this.#failures
   }
 
   /** The addresses of a packet as quiche wants them; the same object again for the same sender. */
