@@ -7,7 +7,7 @@
  * connection in good order, goes at once.
  */
 import { randomBytes } from "node:crypto"
-import { Clock, Duration, Effect, FiberSet, Option, RcMap, type Scope, Stream, SubscriptionRef } from "effect"
+import { Clock, Duration, Effect, FiberSet, RcMap, type Scope, Stream, SubscriptionRef } from "effect"
 import { certificateKey } from "../../certs/certificateKey.ts"
 import * as base32hex from "../../domain/base32hex.ts"
 import type { EndpointName } from "../../domain/EndpointName.ts"
@@ -172,10 +172,10 @@ export const makeDirectoryServer = Effect.fnUntraced(function* (options: Directo
     yield* actor.tell({ _tag: "Lost", key, expiresAt })
     yield* Effect.gen(function* () {
       const held = yield* RcMap.get(actors, endpoint)
-      const revoked = yield* Effect.raceFirst(client.guest.expelled, client.guest.revoked({ endpoint, role })).pipe(
+      yield* Effect.raceFirst(client.guest.expelled, client.guest.revoked({ endpoint, role })).pipe(
         Effect.timeoutOption(options.endpointExpiry)
       )
-      yield* held.tell(Option.isSome(revoked) ? { _tag: "Withdrawn", key } : { _tag: "Ticked" })
+      yield* held.tell({ _tag: "Withdrawn", key })
     }).pipe(Effect.scoped, Effect.forkIn(scope, { startImmediately: true }))
   }, Effect.scoped)
 

@@ -2,7 +2,7 @@
  * One endpoint name at a control server: a mailbox, the pure `Registry`, and for each role the list that is to be told.
  * It lives as long as anybody holds it (`RcMap`): open announce streams, and registrations that wait to expire.
  */
-import { Clock, Effect, Queue, SubscriptionRef } from "effect"
+import { Effect, Queue, SubscriptionRef } from "effect"
 import type { Role } from "../../domain/Role.ts"
 import type { RemotePeer } from "../../protocol/ClientControl.ts"
 import * as Registry from "./Registry.ts"
@@ -30,7 +30,7 @@ export const makeEndpointActor = Effect.gen(function* () {
   })
   yield* Effect.gen(function* () {
     const message = yield* Queue.take(mailbox)
-    registry = Registry.step(registry, message, yield* Clock.currentTimeMillis)
+    registry = Registry.step(registry, message)
     yield* publish("destination")
     yield* publish("source")
   }).pipe(

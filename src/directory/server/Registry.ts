@@ -1,9 +1,9 @@
 /**
- * Who announces one endpoint, and what each side may know of the other. Pure: messages and the time in, state out.
+ * Who announces one endpoint, and what each side may know of the other. Pure: messages in, state out.
  *
  * Every registration has a key of its own, and is updated, lost and withdrawn by that key alone, so that a late clean-up
- * never touches its successor. A registration whose client was lost stays listed until it expires or the client announces
- * again. Of several registrations of one client the latest is listed.
+ * never touches its successor. A registration whose client was lost stays listed until it is withdrawn when its time is over, or
+ * the client announces again. Of several registrations of one client the latest is listed.
  */
 import type { Role } from "../../domain/Role.ts"
 import { opposite } from "../../domain/Role.ts"
@@ -18,7 +18,7 @@ export interface Registration {
   readonly connectionId: string
   readonly metadata: string
   readonly peer: Peer
-  /** When it is dropped, in milliseconds since 1970; undefined while its client is there. */
+  /** When it will be withdrawn, in milliseconds since 1970; undefined while its client is there. */
   readonly expiresAt: number | undefined
 }
 
@@ -31,9 +31,8 @@ export type Message =
   | { readonly _tag: "Updated"; readonly key: number; readonly peer: Peer }
   | { readonly _tag: "Withdrawn"; readonly key: number }
   | { readonly _tag: "Lost"; readonly key: number; readonly expiresAt: number }
-  | { readonly _tag: "Ticked" }
 
-export const step = (registry: Registry, message: Message, now: number): Registry => {
+export const step = (registry: Registry, message: Message): Registry => {
   switch (message._tag) {
     case "Announced": {
       const { registration } = message
@@ -47,8 +46,6 @@ export const step = (registry: Registry, message: Message, now: number): Registr
       return registry.filter((other) => other.key !== message.key)
     case "Lost":
       return registry.map((other) => (other.key === message.key ? { ...other, expiresAt: message.expiresAt } : other))
-    case "Ticked":
-      return registry.filter((other) => other.expiresAt === undefined || other.expiresAt > now)
   }
 }
 

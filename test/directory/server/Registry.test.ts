@@ -16,7 +16,7 @@ const announced = (key: number, clientId: string, role: Role = "destination", po
 })
 
 const run = (...messages: ReadonlyArray<Message>): Registry =>
-  messages.reduce((registry, message) => step(registry, message, 0), empty)
+  messages.reduce((registry, message) => step(registry, message), empty)
 
 const listed = (registry: Registry, role: Role = "source") =>
   peersFor(registry, role).map(({ id, peer }) => [id, peer.directs[0]!.port])
@@ -33,26 +33,21 @@ describe("the registry of an endpoint", () => {
     assert.deepEqual(listed(run(announced(2, "a"), announced(1, "a"))), [["a", 2]])
   })
 
-  it("keeps a lost registration until it expires", () => {
+  it("keeps a lost registration until it is withdrawn", () => {
     const lost = run(announced(1, "a"), { _tag: "Lost", key: 1, expiresAt: 30_000 })
-    assert.deepEqual(listed(step(lost, { _tag: "Ticked" }, 29_999)), [["a", 1]])
-    assert.deepEqual(listed(step(lost, { _tag: "Ticked" }, 30_000)), [])
+    assert.deepEqual(listed(lost), [["a", 1]])
+    assert.deepEqual(listed(step(lost, { _tag: "Withdrawn", key: 1 })), [])
   })
 
   it("forgets the lost registration of a client that announces again", () => {
     const registry = run(announced(1, "a"), { _tag: "Lost", key: 1, expiresAt: 30_000 }, announced(2, "a"))
     assert.strictEqual(registry.length, 1)
-    assert.deepEqual(listed(step(registry, { _tag: "Ticked" }, 60_000)), [["a", 2]])
+    assert.deepEqual(listed(step(registry, { _tag: "Withdrawn", key: 1 })), [["a", 2]])
   })
 
   it("withdraws a registration by its own key, never its successor", () => {
     const registry = run(announced(1, "a"), announced(2, "a"), { _tag: "Withdrawn", key: 1 })
     assert.deepEqual(listed(registry), [["a", 2]])
-  })
-
-  it("does not expire a successor with its predecessor", () => {
-    const registry = run(announced(1, "a"), announced(2, "a"), { _tag: "Lost", key: 1, expiresAt: 1 })
-    assert.deepEqual(listed(step(registry, { _tag: "Ticked" }, 2)), [["a", 2]])
   })
 
   it("ignores what comes for a registration that is gone", () => {
@@ -67,32 +62,25 @@ describe("the registry of an endpoint", () => {
       return seed % below
     }
     let registry = empty
-    let now = 0
     let key = 0
-    // The model: for each client its registrations that were neither withdrawn nor have expired.
-    const live = new Map<number, { client: string; expiresAt: number }>()
+    // The model: for each client its registrations that were not withdrawn, and whether they are lost.
+    const live = new Map<number, { client: string; lost: boolean }>()
     for (let round = 0; round < 2_000; round++) {
-      now += random(10)
       const keys = [...live.keys()]
       const some = keys[random(keys.length || 1)]
-      const action = random(4)
+      const action = random(3)
       if (action === 0 || some === undefined) {
         const client = `client-${random(5)}`
-        for (const [other, { client: same, expiresAt }] of live) {
-          if (same === client && expiresAt !== Number.POSITIVE_INFINITY) live.delete(other)
-        }
+        for (const [other, { client: same, lost }] of live) if (same === client && lost) live.delete(other)
         key++
-        live.set(key, { client, expiresAt: Number.POSITIVE_INFINITY })
-        registry = step(registry, announced(key, client), now)
+        live.set(key, { client, lost: false })
+        registry = step(registry, announced(key, client))
       } else if (action === 1) {
         live.delete(some)
-        registry = step(registry, { _tag: "Withdrawn", key: some }, now)
-      } else if (action === 2) {
-        live.set(some, { ...live.get(some)!, expiresAt: now + 50 })
-        registry = step(registry, { _tag: "Lost", key: some, expiresAt: now + 50 }, now)
+        registry = step(registry, { _tag: "Withdrawn", key: some })
       } else {
-        for (const [other, { expiresAt }] of live) if (expiresAt <= now) live.delete(other)
-        registry = step(registry, { _tag: "Ticked" }, now)
+        live.set(some, { ...live.get(some)!, lost: true })
+        registry = step(registry, { _tag: "Lost", key: some, expiresAt: round })
       }
       const latest = new Map<string, number>()
       for (const [at, { client }] of live) latest.set(client, Math.max(at, latest.get(client) ?? 0))
