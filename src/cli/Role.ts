@@ -86,7 +86,9 @@ const loadsOf = (value: unknown, path: Path): ReadonlyArray<Load> => {
   const { "cert-file": certificate, "key-file": key } = table
   const pathOf = (reason: CertsReason) => [
     ...path,
-    "file" in reason && reason.file === key && key !== certificate ? "key-file" : "cert-file"
+    reason._tag === "KeyMismatch" || ("file" in reason && reason.file === key && key !== certificate)
+      ? "key-file"
+      : "cert-file"
   ]
   const pair = isPath(certificate) && isPath(key) ? [{ pathOf, load: loadIdentity(certificate, key) }] : []
   const others = Object.entries(table).flatMap(([name, item]) => {

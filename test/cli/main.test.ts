@@ -105,7 +105,7 @@ describe("the command line", () => {
       assert.strictEqual(code, 1)
       assert.match(
         stderr,
-        /^connet: command line: server\.ingress\[0\]\.cert-file: the key in .+other\.key does not belong to the certificate in .+server\.crt: .+\n$/
+        /^connet: command line: server\.ingress\[0\]\.key-file: the key in .+other\.key does not belong to the certificate in .+server\.crt: .+\n$/
       )
     })
   )

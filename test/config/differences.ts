@@ -21,7 +21,13 @@ export const STRICTER: ReadonlyMap<number, string> = new Map([
   [294, "a maximum without a retry that has one is refused"],
   [295, "a negative maximum is refused"],
   [308, "a token that is there twice is refused, where upstream takes the rules of the last one"],
-  [330, "control without any ingress is refused, whatever else it has"]
+  [330, "control without any ingress is refused, whatever else it has"],
+  [89, "control without any ingress is refused, whatever else it has"],
+  [206, "the host of a folder is refused, where upstream ignores it"],
+  [
+    143,
+    "`connet check` looks at everything that a start looks at, certificates too; upstream at the spelling, and at how to log"
+  ]
 ])
 
 /** Where we make something else of it. */
@@ -49,7 +55,38 @@ export const OTHERWISE: ReadonlyMap<number, { because: string; effective: Record
     306,
     {
       because: "tokens of a file are trimmed, and blank lines are no tokens",
-      effective: { tokens: ["one", "two", "three"] }
+      effective: {
+        tokens: ["one", "two", "three"].map((token) => ({ token, allow: [], deny: [], name_matches: "", role: "" }))
+      }
+    }
+  ],
+  [
+    211,
+    {
+      because: "a folder without a path is the one that connet was started in",
+      effective: {
+        destinations: {
+          d: {
+            route: "any",
+            proxy: "none",
+            relay_encryptions: ["tls", "dhxcp"],
+            dial_timeout_ns: 0,
+            target: { scheme: "file", directory: "." }
+          }
+        }
+      }
+    }
+  ]
+])
+
+/** Where another key is wrong. */
+export const OTHER_KEYS: ReadonlyMap<number, { because: string; key: string }> = new Map([
+  [
+    88,
+    {
+      because:
+        "`--clients-cert-file` and `--relays-cert-file` win over `--cert-file` of control, as upstream's help says; upstream does the reverse",
+      key: "control.relays-ingress[0].cert-file"
     }
   ]
 ])

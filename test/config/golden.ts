@@ -1,21 +1,21 @@
 /** Upstream's configuration cases (test/fixtures/config.json), and running one of them. */
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
-import { dirname, join } from "node:path"
+import { dirname, isAbsolute, join } from "node:path"
 import { ConfigProvider, Duration, Effect, Redacted } from "effect"
 import { lastingResetKey } from "../../src/cli/lastingResetKey.ts"
+import { prepare } from "../../src/cli/Role.ts"
 import { type ClientConfig, clientConfig } from "../../src/config/ClientConfig.ts"
 import type { ConfigError } from "../../src/config/ConfigError.ts"
 import type { ConfigSource } from "../../src/config/ConfigTables.ts"
 import { controlConfig } from "../../src/config/ControlConfig.ts"
-import type { EndpointConfig, SourceConfig } from "../../src/config/EndpointConfig.ts"
+import { type EndpointConfig, SKIP_VERIFY, type SourceConfig } from "../../src/config/EndpointConfig.ts"
 import type { HostPort } from "../../src/config/HostPort.ts"
 import type { RelayIngressConfig, ServerIngressConfig } from "../../src/config/Ingress.ts"
 import { logConfig } from "../../src/config/LogConfig.ts"
 import { loadFiles } from "../../src/config/loadFiles.ts"
 import { relayConfig } from "../../src/config/RelayConfig.ts"
 import { serverConfig } from "../../src/config/ServerConfig.ts"
-import type { AddressRules } from "../../src/domain/AddressRules.ts"
 import type { EndpointUrl } from "../../src/domain/EndpointUrl.ts"
 import type { TokenRule } from "../../src/domain/TokenRule.ts"
 
@@ -66,42 +66,70 @@ export const folder = (files: Readonly<Record<string, string>>) =>
     (path) => Effect.sync(() => rmSync(path, { recursive: true }))
   )
 
+const certificates = JSON.parse(readFileSync(join(import.meta.dirname, "..", "fixtures", "certs.json"), "utf8")) as {
+  readonly certs: ReadonlyArray<{ readonly name: string; readonly cert_pem: string; readonly key_pem: string }>
+}
+const certificate = (name: string) => certificates.certs.find((one) => one.name === name)!
+
+/** Files that are there in every case. */
+const FIXTURES = {
+  "cert.pem": certificate("server-multi").cert_pem,
+  "key.pem": certificate("server-multi").key_pem,
+  "ca.pem": certificate("root-a").cert_pem,
+  "other-key.pem": certificate("server-b").key_pem,
+  "not-a-cert.txt": "not a certificate\n"
+}
+
 /** What the case makes of its files and flags: a configuration in the shape of the fixture, or the error. */
 export const runCase = Effect.fnUntraced(function* (golden: GoldenCase, flags: ReadonlyArray<ConfigSource>) {
   const extra = (golden.extra_files ?? []).map(({ name, text, repeat = "", times = 0 }) => ({
     name,
     text: text ?? repeat.repeat(times)
   }))
-  const names = new Set(extra.map(({ name }) => name))
   const path = yield* folder({
+    ...FIXTURES,
     ...Object.fromEntries(golden.files.flatMap(({ name, toml }) => (toml === undefined ? [] : [[name, toml]]))),
     ...Object.fromEntries(extra.map(({ name, text }) => [name, text]))
   })
   mkdirSync(join(path, "cache"), { recursive: true })
   const files = yield* loadFiles(golden.files.map(({ name }) => join(path, name)))
-  // The cases name their token files relative to their own folder.
+  // The cases name files relative to their own folder.
   const inFolder = (source: ConfigSource): ConfigSource =>
     JSON.parse(
       JSON.stringify(source, (key, value) => {
         if (typeof value === "bigint") return { nanos: String(value) }
-        return key.endsWith("-file") && names.has(value) ? join(path, value) : value
+        return key.endsWith("-file") && isRelative(value) ? join(path, value) : value
       }),
       (_, value) => (value?.nanos === undefined ? value : BigInt(value.nanos))
     )
   const sources = [...files, ...flags].map(inFolder)
   const { level, format } = yield* logConfig(sources)
   const log = { "log-level": level, "log-format": format }
-  if (golden.command === "check") return { log, effective: undefined }
-  return {
-    log,
-    effective: yield* EFFECTIVE[golden.command](sources, path).pipe(
+  const roles = (["client", "server", "control", "relay"] as const).filter((name) =>
+    golden.command === "check" ? sources.some(({ tables }) => tables[name] !== undefined) : golden.command === name
+  )
+  const effective: Partial<Record<Role, unknown>> = {}
+  for (const name of roles) {
+    const role = {
+      name,
+      prepare: (sources: ReadonlyArray<ConfigSource>) =>
+        Effect.map(EFFECTIVE[name](sources, path), (config) => {
+          effective[name] = config
+          return Effect.never
+        })
+    }
+    yield* prepare(role, { sources, problems: [] }).pipe(
       Effect.provideService(
         ConfigProvider.ConfigProvider,
         ConfigProvider.fromUnknown(environmentIn(path, golden.env ?? {}))
       )
     )
   }
+  return { log, effective: golden.command === "check" ? undefined : effective[golden.command] }
 })
+
+const isRelative = (value: unknown) =>
+  typeof value === "string" && value !== "" && value !== SKIP_VERIFY && !isAbsolute(value)
 
 /** The cases run in their own folder, which has an empty `cache`; a cache that is no absolute path stays so. */
 const environmentIn = (path: string, env: Readonly<Record<string, string>>) => {
@@ -138,6 +166,7 @@ const client = Effect.fnUntraced(function* (files: ReadonlyArray<ConfigSource>, 
     metadata: config.metadata,
     server_addr: text(config.server),
     server_tls_name: config.serverName,
+    custom_server_cas: config.serverAuthoritiesFile !== undefined,
     direct_addr: text(config.directAddress),
     nat_pmp: config.natPmp,
     reset_key: yield* resetKey(config, path),
@@ -165,8 +194,20 @@ const resetKey = Effect.fnUntraced(function* (config: ClientConfig, path: string
 })
 
 const where = (url: EndpointUrl) => {
-  if (url._tag === "unix") return { scheme: url._tag, path: url.path }
-  return url._tag === "file" ? { scheme: url._tag, path: url.root } : { scheme: url._tag, host_port: text(url) }
+  switch (url._tag) {
+    case "unix":
+      return { scheme: url._tag, path: url.path }
+    case "file":
+      return { scheme: url._tag, directory: url.root }
+    case "http":
+    case "https":
+      return { scheme: url._tag, host_port: url.authority, path: url.basePath, query: url.query }
+    case "ws":
+    case "wss":
+      return { scheme: url._tag, host_port: url.authority, path: url.path, query: "" }
+    default:
+      return { scheme: url._tag, host_port: text(url) }
+  }
 }
 
 /** Upstream's words for it. */
@@ -184,7 +225,7 @@ const server = Effect.fnUntraced(function* (sources: ReadonlyArray<ConfigSource>
   const config = yield* serverConfig(sources)
   return {
     clients_ingress: listening(config.ingresses),
-    tokens: config.tokens.map(tokenRule),
+    tokens: config.tokens.map(clientToken),
     endpoint_expiry_ns: nanos(config.endpointExpiry),
     relay_ingress: advertising(config.relayIngresses),
     status_addr: status(config),
@@ -196,10 +237,10 @@ const control = Effect.fnUntraced(function* (sources: ReadonlyArray<ConfigSource
   const config = yield* controlConfig(sources)
   return {
     clients_ingress: listening(config.clients.ingresses),
-    client_tokens: config.clients.tokens.map(tokenRule),
+    client_tokens: config.clients.tokens.map(clientToken),
     endpoint_expiry_ns: nanos(config.endpointExpiry),
     relays_ingress: listening(config.relays.ingresses),
-    relay_tokens: config.relays.tokens.map(tokenRule),
+    relay_tokens: config.relays.tokens.map(relayToken),
     status_addr: status(config),
     store_dir: config.storeFolder ?? null
   }
@@ -212,6 +253,7 @@ const relay = Effect.fnUntraced(function* (sources: ReadonlyArray<ConfigSource>)
     metadata: config.metadata,
     control_addr: text(config.control).replace("localhost", "127.0.0.1"),
     control_tls_name: config.controlName,
+    custom_control_cas: config.controlAuthoritiesFile !== undefined,
     handshake_idle_timeout_ns: nanos(config.handshakeTimeout),
     ingress: advertising(config.ingresses),
     status_addr: status(config),
@@ -223,33 +265,33 @@ const EFFECTIVE: Record<
   Role,
   (sources: ReadonlyArray<ConfigSource>, path: string) => Effect.Effect<unknown, ConfigError>
 > = { client, server, control, relay }
+
 const status = ({ statusAddress }: { readonly statusAddress: HostPort | undefined }) =>
   statusAddress === undefined ? null : text(statusAddress)
 
-/** A token, with its rules if it has any. */
-const tokenRule = ({ token, addresses, names, role }: TokenRule) => {
-  const rules = { ...from(addresses), ...(names && { name_matches: names.expression }), ...(role && { role }) }
-  return Object.keys(rules).length === 0 ? Redacted.value(token) : { token: Redacted.value(token), ...rules }
-}
+const relayToken = ({ token, addresses: { allow, deny } }: TokenRule) => ({ token: Redacted.value(token), allow, deny })
+
+const clientToken = (rule: TokenRule) => ({
+  ...relayToken(rule),
+  name_matches: rule.names?.expression ?? "",
+  role: rule.role ?? ""
+})
 
 const listening = (ingresses: ReadonlyArray<ServerIngressConfig>) =>
-  ingresses.map(({ address, addresses }) => {
-    const rules = from(addresses)
-    return Object.keys(rules).length === 0 ? text(address) : { listen: text(address), ...rules }
-  })
-
-const advertising = (ingresses: ReadonlyArray<RelayIngressConfig>) =>
-  ingresses.map(({ address, advertised, addresses }) => ({
+  ingresses.map(({ address, certificate, addresses: { allow, deny } }) => ({
     listen: text(address),
-    advertise: advertised,
-    ...from(addresses)
+    certificate: certificate !== undefined,
+    allow,
+    deny
   }))
 
-/** Only the lists that hold something. */
-const from = ({ allow, deny }: AddressRules) => ({
-  ...(allow.length > 0 && { allow }),
-  ...(deny.length > 0 && { deny })
-})
+const advertising = (ingresses: ReadonlyArray<RelayIngressConfig>) =>
+  ingresses.map(({ address, advertised, addresses: { allow, deny } }) => ({
+    listen: text(address),
+    advertise: advertised,
+    allow,
+    deny
+  }))
 
 const nanos = (duration: Duration.Duration) => Number(Duration.toNanosUnsafe(duration))
 

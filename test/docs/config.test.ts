@@ -10,7 +10,7 @@ import { printed } from "../../src/config/effective.ts"
 import { SOCKET_BUFFER_BYTES } from "../../src/transport/quic/internal/limits.ts"
 import { IDLE_TIMEOUT_MILLIS } from "../../src/transport/tcp/internal/limits.ts"
 import { connet } from "../cli/commandLine.ts"
-import { MORE, OTHERWISE, STRICTER } from "../config/differences.ts"
+import { MORE, OTHER_KEYS, OTHERWISE, STRICTER } from "../config/differences.ts"
 import { folder, golden } from "../config/golden.ts"
 import { blocks, codes, ROOT, read, tableBelow } from "./documents.ts"
 
@@ -195,7 +195,8 @@ describe("the reference of settings", () => {
   })
 
   it("tells every difference from upstream that the recorded cases show", () => {
-    const reasons = [...STRICTER.values(), ...[...OTHERWISE.values()].map(({ because }) => because), ...MORE.values()]
+    const otherwise = [...OTHERWISE.values(), ...OTHER_KEYS.values()].map(({ because }) => because)
+    const reasons = [...STRICTER.values(), ...otherwise, ...MORE.values()]
     for (const reason of reasons) assert.include(read(DOCUMENT), `\n- ${reason}\n`)
   })
 
