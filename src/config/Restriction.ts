@@ -4,6 +4,7 @@ import { type AddressRules, makeAddressRules, parseAddressRange } from "../domai
 import { Role } from "../domain/Role.ts"
 import type { TokenRule } from "../domain/TokenRule.ts"
 import type { ConfigReason } from "./ConfigError.ts"
+import { oneOf } from "./oneOf.ts"
 import { parseNamePattern } from "./parseNamePattern.ts"
 import { all, type Checked, checkedTogether } from "./together.ts"
 
@@ -47,10 +48,7 @@ export const checkRestriction = Effect.fnUntraced(function* (
   return checked
 })
 
-const checkRole = (text: string, problem: Problem<"role-matches">): Checked<Role | undefined> => {
-  if (text === "") return Result.succeed(undefined)
-  const role = Role.literals.find((role) => role === text)
-  return role === undefined
-    ? Result.fail(problem("role-matches", `"${text}" is not a role; write ${Role.literals.join(" or ")}`))
-    : Result.succeed(role)
-}
+const checkRole = (text: string, problem: Problem<"role-matches">): Checked<Role | undefined> =>
+  text === ""
+    ? Result.succeed(undefined)
+    : Result.mapError(oneOf("a role", Role.literals)(text), (detail) => problem("role-matches", detail))

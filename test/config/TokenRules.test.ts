@@ -120,7 +120,7 @@ describe("a line of a tokens file", () => {
     ["name=laptop t", "line 1 begins with an attribute; write the token first"],
     ["t name=a name=b", "line 1 has name= twice; keep one"],
     ["t role=", "line 1 has role= without a value; write one behind it, or remove it"],
-    ["t role=both", 'line 1 has role=, where "both" is not a role; write destination or source'],
+    ["t role=both", 'line 1 has role=, where "both" is not a role; write "destination" or "source"'],
     ["t allow=10.0.0.0/33", 'line 1 has allow=, where "10.0.0.0/33" is not an address or a range; write one like'],
     ["t deny=10.0.0.1,", 'line 1 has deny=, where "" is not an address or a range; write one like'],
     [

@@ -1,7 +1,14 @@
-import { assert, it } from "@effect/vitest"
-import { allowsDirect, allowsRelay } from "../../src/domain/Route.ts"
+import { readFileSync } from "node:fs"
+import { join } from "node:path"
+import { assert, describe, it } from "vitest"
+import { allowsDirect, allowsRelay, type Route } from "../../src/domain/Route.ts"
 
-it("each route allows what it names, and `any` both", () => {
-  assert.deepEqual((["any", "direct", "relay"] as const).map(allowsDirect), [true, true, false])
-  assert.deepEqual((["any", "direct", "relay"] as const).map(allowsRelay), [true, false, true])
+const { routes } = JSON.parse(
+  readFileSync(join(import.meta.dirname, "..", "fixtures", "restrictions.json"), "utf8")
+) as { readonly routes: ReadonlyArray<{ readonly route: Route; readonly direct: boolean; readonly relay: boolean }> }
+
+describe("a route", () => {
+  it.each(routes)("$route allows what it names, and `any` both, as upstream", ({ route, direct, relay }) => {
+    assert.deepEqual([allowsDirect(route), allowsRelay(route)], [direct, relay])
+  })
 })
