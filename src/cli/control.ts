@@ -10,7 +10,7 @@ import * as Network from "../transport/Network.ts"
 import { controlIdentity } from "./controlIdentity.ts"
 import { controlFlags, controlSource } from "./flags.ts"
 import { follow } from "./follow.ts"
-import { identityIn, ingresses, replaceRules } from "./ingresses.ts"
+import { identitiesOf, identityIn, ingresses, takeOver } from "./ingresses.ts"
 import { launch } from "./launch.ts"
 import { statusTeller } from "./status.ts"
 import { VERSION } from "./version.ts"
@@ -32,10 +32,12 @@ const prepare = Effect.fnUntraced(function* (sources: ReadonlyArray<ConfigSource
   const tellStatus = yield* statusTeller(place("status-addr"), statusAddress)
   const apply = Effect.fnUntraced(function* (sources: ReadonlyArray<ConfigSource>) {
     const newer = yield* controlConfig(sources)
+    const ofClients = yield* identitiesOf(newer.clients.ingresses)
+    const ofRelays = yield* identitiesOf(newer.relays.ingresses)
     yield* options.access.replace(newer.clients.tokens)
     yield* options.relays.access.replace(newer.relays.tokens)
-    yield* replaceRules("control.clients-ingress", options.ingresses, newer.clients.ingresses)
-    yield* replaceRules("control.relays-ingress", options.relays.ingresses, newer.relays.ingresses)
+    yield* takeOver("control.clients-ingress", options.ingresses, newer.clients.ingresses, ofClients)
+    yield* takeOver("control.relays-ingress", options.relays.ingresses, newer.relays.ingresses, ofRelays)
   })
   if (clients.tokens.length === 0) {
     yield* Effect.logWarning("no tokens, so no client can connect: set control.clients-tokens or -file")

@@ -1,6 +1,6 @@
 /**
- * Settings that change while a role runs: what was asked for by SIGHUP, and tokens files at once. What is wrong with new
- * settings is told, and the old ones stay.
+ * Settings that change while a role runs: all that can be taken over after SIGHUP, and at once what stands in tokens files and
+ * certificates. What is wrong with new settings is told, and the old ones stay.
  */
 import { stat } from "node:fs/promises"
 import { Context, Duration, Effect, Queue } from "effect"
@@ -10,7 +10,7 @@ import type { ConfigSource, RoleName } from "../config/ConfigTables.ts"
 import { fold } from "../config/fold.ts"
 import type { Loaded } from "../config/loadFiles.ts"
 
-/** How often tokens files are looked at. */
+/** How often tokens files and certificates are looked at. */
 const LOOK_EVERY = Duration.seconds(2)
 
 /** Reads the settings again that a command was started with. Nothing can be read again where nobody says what. */
@@ -31,13 +31,13 @@ export const follow = Effect.fnUntraced(function* (
   const read = yield* Settings
   const asked = yield* hangUps
   let sources = started
-  let seen = yield* lookAt(tokensFiles(role, sources))
+  let seen = yield* lookAt(filesIn(fold(sources)[role]))
   while (true) {
     const hungUp = yield* Effect.raceFirst(
       Effect.as(Queue.take(asked), true),
       Effect.as(Effect.sleep(LOOK_EVERY), false)
     )
-    const now = yield* lookAt(tokensFiles(role, sources))
+    const now = yield* lookAt(filesIn(fold(sources)[role]))
     if (!hungUp && now === seen) continue
     seen = now
     yield* Effect.gen(function* () {
@@ -49,7 +49,7 @@ export const follow = Effect.fnUntraced(function* (
         sources = loaded.sources
       }
       yield* apply(sources)
-      yield* Effect.annotateLogs(Effect.logInfo("settings.taken"), { because: hungUp ? "SIGHUP" : "tokens file" })
+      yield* Effect.annotateLogs(Effect.logInfo("settings.taken"), { because: hungUp ? "SIGHUP" : "files" })
     }).pipe(
       Effect.catch(({ message }) =>
         Effect.annotateLogs(Effect.logWarning("settings.refused"), {
@@ -72,10 +72,14 @@ const hangUps = Effect.gen(function* () {
   return queue
 })
 
-const tokensFiles = (role: RoleName, sources: ReadonlyArray<ConfigSource>): ReadonlyArray<string> =>
-  Object.entries(fold(sources)[role] ?? {}).flatMap(([key, value]) =>
-    key.endsWith("tokens-file") && typeof value === "string" && value !== "" ? [value] : []
-  )
+/** The files of tokens and certificates that a table names, or one within it. */
+const filesIn = (table: unknown): ReadonlyArray<string> => {
+  if (typeof table !== "object" || table === null) return []
+  return Object.entries(table).flatMap(([key, value]) => {
+    if (typeof value !== "string") return filesIn(value)
+    return /^(cert-file|key-file|.*tokens-file)$/.test(key) && value !== "" ? [value] : []
+  })
+}
 
 /** What differs when a file was written again or replaced. */
 const lookAt = (files: ReadonlyArray<string>) =>

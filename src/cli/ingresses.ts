@@ -1,26 +1,39 @@
-import { Effect } from "effect"
+import { Effect, Queue, Stream } from "effect"
 import type { CertsError } from "../certs/CertsError.ts"
+import type { Identity } from "../certs/Identity.ts"
 import { loadIdentity } from "../certs/load.ts"
 import type { CertificateFiles } from "../config/EndpointConfig.ts"
-import type { IngressConfig, RelayIngressConfig } from "../config/Ingress.ts"
+import type { IngressConfig, RelayIngressConfig, ServerIngressConfig } from "../config/Ingress.ts"
 import type { Place } from "../config/Place.ts"
 import { type AddressRules, makeGate } from "../domain/AddressRules.ts"
 import { listenAddress } from "./listenAddress.ts"
 
 /**
  * Where clients or relays of a control server come in, with addresses resolved and certificates loaded. Each is the gate of
- * its address rules, too.
+ * its address rules, too, and takes another certificate while it runs.
  */
-export const ingresses = <Files, I>(
+export const ingresses = <Files, I extends Identity | undefined>(
   place: Place,
   configs: ReadonlyArray<IngressConfig<Files>>,
   identityOf: (files: Files) => Effect.Effect<I, CertsError>
 ) =>
-  Effect.forEach(configs, ({ address, certificate, addresses }, index) =>
-    Effect.all({
-      address: listenAddress(addrOf(place, index), address),
-      identity: identityOf(certificate)
-    }).pipe(Effect.map((parts) => ({ ...parts, ...makeGate(addresses) })))
+  Effect.forEach(
+    configs,
+    Effect.fnUntraced(function* ({ address: written, certificate, addresses }, index) {
+      const address = yield* listenAddress(addrOf(place, index), written)
+      const identity = yield* identityOf(certificate)
+      const renewals = yield* Queue.sliding<Identity>(1)
+      let shown: Identity | undefined = identity
+      const renew = Effect.fnUntraced(function* (next: Identity) {
+        if (shown?.leaf.fingerprint256 === next.leaf.fingerprint256) return
+        shown = next
+        yield* Queue.offer(renewals, next)
+        yield* Effect.logInfo("certificate.renewed").pipe(
+          Effect.annotateLogs({ key: `${place.key}[${index}]`, until: next.leaf.validTo })
+        )
+      })
+      return { address, identity, renewals: Stream.fromQueue(renewals), renew, ...makeGate(addresses) }
+    })
   )
 
 /** The identity in the files of a certificate and its key. */
@@ -36,18 +49,36 @@ export const relayIngresses = (place: Place, configs: ReadonlyArray<RelayIngress
     }))
   )
 
-/** Other address rules from now on, where there are as many ingresses as before: sockets are opened at the start only. */
-export const replaceRules = Effect.fnUntraced(function* (
+/**
+ * Other address rules and certificates from now on, where there are as many ingresses as before: sockets are opened at the
+ * start only.
+ */
+export const takeOver = Effect.fnUntraced(function* (
   key: string,
-  running: ReadonlyArray<{ readonly replace: (rules: AddressRules) => void }>,
-  newer: ReadonlyArray<{ readonly addresses: AddressRules }>
+  running: ReadonlyArray<Renewable>,
+  newer: ReadonlyArray<{ readonly addresses: AddressRules }>,
+  identities: ReadonlyArray<Identity | undefined> = []
 ) {
   if (running.length !== newer.length) {
     const hint = "there are others than before: restart to open or close sockets"
     return yield* Effect.annotateLogs(Effect.logWarning("settings.ignored"), { key, hint })
   }
-  for (const [index, { addresses }] of newer.entries()) running[index]!.replace(addresses)
+  for (const [index, { replace, renew }] of running.entries()) {
+    replace(newer[index]!.addresses)
+    const identity = identities[index]
+    if (renew !== undefined && identity !== undefined) yield* renew(identity)
+  }
 })
+
+/** An ingress that takes over newer settings. */
+interface Renewable {
+  readonly replace: (rules: AddressRules) => void
+  readonly renew?: (identity: Identity) => Effect.Effect<void>
+}
+
+/** The identities of ingresses whose certificates are configured. */
+export const identitiesOf = (configs: ReadonlyArray<ServerIngressConfig>) =>
+  Effect.forEach(configs, ({ certificate }) => (certificate === undefined ? Effect.undefined : identityIn(certificate)))
 
 /** Where the address of an ingress is. */
 const addrOf = ({ key, origin }: Place, index: number): Place => ({

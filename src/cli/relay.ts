@@ -12,7 +12,7 @@ import * as Network from "../transport/Network.ts"
 import { Trust } from "../transport/Trust.ts"
 import { relayFlags, relaySource } from "./flags.ts"
 import { follow } from "./follow.ts"
-import { relayIngresses, replaceRules } from "./ingresses.ts"
+import { relayIngresses, takeOver } from "./ingresses.ts"
 import { launch } from "./launch.ts"
 import { statusTeller } from "./status.ts"
 import { VERSION } from "./version.ts"
@@ -36,7 +36,7 @@ const prepare = Effect.fnUntraced(function* (sources: ReadonlyArray<ConfigSource
     buildVersion: VERSION
   }
   const apply = Effect.fnUntraced(function* (sources: ReadonlyArray<ConfigSource>) {
-    yield* replaceRules("relay.ingress", ingresses, (yield* relayConfig(sources)).ingresses)
+    yield* takeOver("relay.ingress", ingresses, (yield* relayConfig(sources)).ingresses)
   })
   return Effect.forkScoped(follow("relay", sources, apply)).pipe(
     Effect.andThen(startRelayAlone(options)),

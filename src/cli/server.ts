@@ -14,7 +14,7 @@ import { controlIdentity } from "./controlIdentity.ts"
 import { ownIdentityIn, ownTokenIn, reachableAt } from "./firstContact.ts"
 import { serverFlags, serverSource } from "./flags.ts"
 import { follow } from "./follow.ts"
-import { identityIn, ingresses, relayIngresses, replaceRules } from "./ingresses.ts"
+import { identitiesOf, identityIn, ingresses, relayIngresses, takeOver } from "./ingresses.ts"
 import { launch } from "./launch.ts"
 import { statusTeller } from "./status.ts"
 import { VERSION } from "./version.ts"
@@ -55,9 +55,10 @@ const prepare = Effect.fnUntraced(function* (sources: ReadonlyArray<ConfigSource
     const started = yield* startCombined({ control: { ingresses: certified, access, endpointExpiry, identity }, relay })
     const apply = Effect.fnUntraced(function* (sources: ReadonlyArray<ConfigSource>) {
       const newer = yield* serverConfig(sources)
+      const identities = yield* identitiesOf(newer.ingresses)
       yield* access.replace(token !== undefined && newer.tokens.length === 0 ? [unrestricted(token)] : newer.tokens)
-      yield* replaceRules("server.ingress", configured, newer.ingresses)
-      yield* replaceRules("server.relay-ingress", relay.ingresses, newer.relayIngresses)
+      yield* takeOver("server.ingress", configured, newer.ingresses, identities)
+      yield* takeOver("server.relay-ingress", relay.ingresses, newer.relayIngresses)
     })
     yield* Effect.forkScoped(follow("server", sources, apply))
     yield* tellStatus(Effect.map(started.snapshot, (known) => serverStatus(VERSION, known)))

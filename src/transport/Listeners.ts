@@ -3,6 +3,7 @@
  * connections that entered and wait to be accepted.
  */
 import { Effect, type Scope } from "effect"
+import type { Identity } from "../certs/Identity.ts"
 import type { Connection, Listener, ListenOptions } from "./Transport.ts"
 import { Closed, ListenConflict, TransportError } from "./TransportError.ts"
 import { refusal } from "./Trust.ts"
@@ -19,7 +20,7 @@ const NOT_ACCEPTING = "not accepting connections"
 type Acceptor<C> = (connection: C | undefined) => void
 
 interface ActiveListener<C> {
-  readonly options: ListenOptions
+  options: ListenOptions
   /** Empty while acceptors wait. */
   readonly entered: Array<C>
   readonly acceptors: Array<Acceptor<C>>
@@ -29,7 +30,7 @@ interface ActiveListener<C> {
 export interface ListenersOptions<C> {
   readonly close: (connection: C, code: number, text: string) => void
   readonly toConnection: (connection: C) => Connection
-  /** Told after a listener came or went. */
+  /** Told after a listener came or went, or shows another identity. */
   readonly changed?: () => void
 }
 
@@ -67,6 +68,14 @@ export class Listeners<C> {
         Effect.acquireRelease(open, () => Effect.sync(() => this.#close(active))),
         this.#listener(active)
       )
+    })
+  }
+
+  /** Shows another identity from now on, with all listeners. */
+  renew(identity: Identity): Effect.Effect<void> {
+    return Effect.sync(() => {
+      for (const active of this.#active) active.options = { ...active.options, identity }
+      this.#options.changed?.()
     })
   }
 

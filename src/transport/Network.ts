@@ -79,6 +79,7 @@ const beside = (udp: Endpoint, tcp: Endpoint): Endpoint => ({
   carriers: [...udp.carriers, ...tcp.carriers],
   dial: (target) => (target.carrier === "tcp" ? tcp : udp).dial(target),
   listen: (options) => listen([udp, tcp], options),
+  renew: (identity) => Effect.andThen(udp.renew(identity), tcp.renew(identity)),
   datagrams: udp.datagrams,
   counts: () => {
     const [one, other] = [udp.counts(), tcp.counts()]

@@ -86,6 +86,8 @@ export interface Endpoint {
   readonly carriers: ReadonlyArray<Carrier>
   readonly dial: (target: DialTarget) => Effect.Effect<Connection, TransportError, Scope.Scope>
   readonly listen: (options: ListenOptions) => Effect.Effect<Listener, TransportError, Scope.Scope>
+  /** Has all listeners show another identity from the next handshake on. Whoever is connected is left alone. */
+  readonly renew: (identity: Identity) => Effect.Effect<void>
   readonly datagrams: Datagrams
   readonly counts: () => Counts
 }

@@ -274,6 +274,28 @@ describe("the keys of control about relays", () => {
   )
 })
 
+describe("certificates of a server that runs", () => {
+  it.live("are taken over when their files were written again, by all ingresses, and nobody is cut off", () =>
+    Effect.gen(function* () {
+      const { control, relay, client, write } = yield* deploy({ kind: "control" })
+      const before = yield* client("")
+      yield* before.says("server.online")
+      const files = yield* otherFiles
+      write("other-ca.crt", files["other-ca.crt"])
+      // A certificate without its key is told, and the one before it goes on.
+      write("server.crt", files["other.crt"])
+      yield* control.says("settings.refused")
+      write("server.key", files["other.key"])
+      for (const key of ["control.clients-ingress[0]", "control.relays-ingress[0]"]) {
+        yield* control.says("certificate.renewed", { key })
+      }
+      const after = yield* client('[client]\nserver-cas-file = "./other-ca.crt"')
+      yield* after.says("server.online")
+      assert.isEmpty([...before.said("server.lost"), ...relay.said("control.lost")])
+    })
+  )
+})
+
 describe("the keys of relay about its control server", () => {
   const relay = (settings: string) => Effect.map(deploy({ kind: "control" }, `[relay]\n${settings}`), (all) => all)
 

@@ -372,6 +372,22 @@ export const transportCompliance = (name: string, subject: Subject): void => {
         }))
     })
 
+    describe("renewal", () => {
+      test("newcomers see another certificate, and who is connected notices nothing", () =>
+        Effect.gen(function* () {
+          const { near, far, listener, ours, theirs } = yield* connected
+          yield* far.renew(ids.otherServer)
+          const trust = Trust.pinned(ids.otherServer.leaf.raw)
+          const [anew, itsEnd] = yield* Effect.all([dial(near, far.address, { trust }), listener.accept], {
+            concurrency: 2
+          })
+          yield* stream({ ours: anew, theirs: itsEnd })
+          yield* stream({ ours, theirs })
+          const reason = yield* failure(Effect.scoped(dial(near, far.address)))
+          assert.strictEqual(reason._tag, "CertificateUnexpected")
+        }))
+    })
+
     describe("admission", () => {
       test("who is not admitted is refused at once and never seen, and it is asked anew for each newcomer", () =>
         Effect.gen(function* () {

@@ -1,4 +1,4 @@
-import { Effect, FiberSet, Layer, type Scope, SubscriptionRef } from "effect"
+import { Effect, FiberSet, Layer, type Scope, Stream, SubscriptionRef } from "effect"
 import type { Identity } from "../../certs/Identity.ts"
 import { type AddressRules, ANY_ADDRESS } from "../../domain/AddressRules.ts"
 import * as SocketAddress from "../../domain/SocketAddress.ts"
@@ -12,6 +12,8 @@ import * as RelayRoster from "./RelayRoster.ts"
 export interface Ingress {
   readonly address: SocketAddress.SocketAddress
   readonly identity: Identity
+  /** What to show instead, each from when it comes. */
+  readonly renewals?: Stream.Stream<Identity>
   /** From which IP addresses one may come in here; without it, from all. */
   readonly admits?: BindOptions["admits"]
   /** The rules that `admits` goes by at the moment. */
@@ -56,7 +58,7 @@ const make = Effect.fnUntraced(function* (options: ControlServerOptions) {
   const serving = yield* FiberSet.make()
 
   const open = Effect.fnUntraced(function* (
-    { address, identity, admits }: Ingress,
+    { address, identity, renewals = Stream.empty, admits }: Ingress,
     role: Pick<RelayRoster.RelayRoster, "serve">,
     protocols: ReadonlyArray<string>,
     event: string
@@ -64,6 +66,7 @@ const make = Effect.fnUntraced(function* (options: ControlServerOptions) {
     const endpoint = yield* transport.bind({ address, admits })
     const listener = yield* endpoint.listen({ protocols, identity, trust: Trust.anyone })
     yield* FiberSet.run(serving, Effect.scoped(role.serve(listener)))
+    yield* Effect.forkScoped(Stream.runForEach(renewals, endpoint.renew))
     yield* Effect.logInfo(event).pipe(Effect.annotateLogs({ address: SocketAddress.format(endpoint.address) }))
     return endpoint.address
   })

@@ -5,8 +5,10 @@
  * any other transport, except that the proof of the key is taken for granted. A link can be slow, or cut: then nothing
  * passes any more, and both ends find out after the idle timeout.
  */
+
 import { X509Certificate } from "node:crypto"
 import { Duration, Effect, Layer } from "effect"
+import type { Identity } from "../../certs/Identity.ts"
 import type { Carrier } from "../../domain/Carrier.ts"
 import * as SocketAddress from "../../domain/SocketAddress.ts"
 import { Listeners } from "../Listeners.ts"
@@ -179,6 +181,8 @@ class MemoryEndpoint implements Endpoint {
   }
 
   readonly listen = (options: ListenOptions) => this.#listeners.listen(options)
+
+  readonly renew = (identity: Identity) => this.#listeners.renew(identity)
 
   readonly dial = (target: DialTarget): ReturnType<Endpoint["dial"]> => {
     const timeoutMillis = Duration.toMillis(Duration.fromInputUnsafe(target.timeout))

@@ -134,6 +134,7 @@ const makeEndpoint = (
     carriers: ["quic"],
     dial: (target) => dial(native, settings, socket, target),
     listen: (listenOptions) => listeners.listen(listenOptions),
+    renew: (identity) => listeners.renew(identity),
     datagrams: {
       send: (to, bytes) => Effect.sync(() => socket.send(to, bytes)),
       receive: Effect.callback((resume) => {

@@ -127,6 +127,7 @@ const makeEndpoint = (tcp: TcpSocket, udp: DatagramSocket | undefined, admits: B
     carriers: ["tcp"],
     dial: (target) => dial(tcp, target),
     listen: (listenOptions) => listeners.listen(listenOptions),
+    renew: (identity) => listeners.renew(identity),
     datagrams: udp === undefined ? noDatagrams : datagramsOf(udp),
     counts: () => ({ ...tcp.counts, listeners: listeners.size })
   }
