@@ -1,5 +1,5 @@
 /** A tunnel from empty folders, with nothing but the link that the server prints. */
-import { mkdirSync, statSync, writeFileSync } from "node:fs"
+import { mkdirSync, readFileSync, statSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
@@ -8,6 +8,7 @@ import { type Process, startProcess } from "./Process.ts"
 import { service, works } from "./Tunnel.ts"
 
 const serverAt = (address: string) => ["server", "--addr", address, "--relay-addr", "127.0.0.1:0"]
+const EVERYTHING = ["--log-level", "fine"]
 const ANYWHERE = "web=127.0.0.1:0"
 
 const folders = Effect.gen(function* () {
@@ -21,23 +22,24 @@ const fingerprintIn = (link: string) => /pin=([0-9a-f]{64})$/.exec(link)![1]!
 
 describe("first contact", () => {
   it.live(
-    "two commands with the link of a server are a tunnel, and the link stays the same",
+    "two commands with the link of a server are a tunnel, the link stays the same, and no log has its secrets",
     () =>
       Effect.gen(function* () {
         const at = yield* folders
         const port = yield* service
-        const server = yield* startProcess(serverAt("127.0.0.1:0"), at.server)
+        const server = yield* startProcess([...serverAt("127.0.0.1:0"), ...EVERYTHING], at.server)
         const link = yield* server.prints
         assert.match(link, /^connet:\/\/[0-9a-v]{52}@127\.0\.0\.1:\d+\?pin=[0-9a-f]{64}$/)
-        assert.notInclude(server.log(), /\/\/(.*)@/.exec(link)![1]!)
 
-        const left = yield* startProcess(["--server", link, "--expose", `web=${port}`], at.left)
-        const right = yield* startProcess(["--server", link, "--use", ANYWHERE], at.right)
+        const left = yield* startProcess(["--server", link, "--expose", `web=${port}`, ...EVERYTHING], at.left)
+        const right = yield* startProcess(["--server", link, "--use", ANYWHERE, ...EVERYTHING], at.right)
         const logs = () => [server, left, right].map(({ log }) => log()).join("\n")
         yield* left.says("endpoint.online")
         yield* right.says("path.open")
         const [, users] = /source\.listening .*address=127\.0\.0\.1:(\d+)/.exec(right.log())!
         yield* works(Number(users), logs)
+        const { privateKey } = JSON.parse(readFileSync(join(at.server, "connet", "server", "identity.json"), "utf8"))
+        for (const secret of [/\/\/(.*)@/.exec(link)![1]!, privateKey.split("\n")[1]]) assert.notInclude(logs(), secret)
 
         yield* server.stop("SIGTERM")
         const again = yield* startProcess(serverAt(/@(.*)\?/.exec(link)![1]!), at.server)

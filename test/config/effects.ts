@@ -11,7 +11,7 @@ export const EFFECTS: Readonly<Record<string, string>> = {
   "client.token-file": "cli/serving.test.ts: tokens-file lets in who shows a token of it, and nobody else",
   "client.metadata": "cli/using.test.ts: metadata is told to the server",
   "client.server":
-    "cli/firstContact.test.ts: two commands with the link of a server are a tunnel, and the link stays the same",
+    "cli/firstContact.test.ts: two commands with the link of a server are a tunnel, the link stays the same, and no log has its secrets",
   "client.server-pin": "cli/using.test.ts: server-pin is the certificate of the server, whoever vouches for it",
   "client.server-addr":
     "cli/serving.test.ts: addr, cert-file and key-file of an ingress for clients say where it is, and who it is",
