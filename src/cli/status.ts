@@ -11,5 +11,8 @@ export const statusTeller = Effect.fnUntraced(function* (place: Place, configure
   // Without a host it is up to the system whether there is IPv6.
   const address = configured.host === "" ? configured : yield* listenAddress(place, configured)
   return (status: Effect.Effect<unknown>) =>
-    serveStatus(address, status).pipe(Effect.mapError(withAdvice(`set ${place.key} to another port`)), Effect.asVoid)
+    serveStatus(address, status, configured.host).pipe(
+      Effect.mapError(withAdvice(`set ${place.key} to another port`)),
+      Effect.asVoid
+    )
 })

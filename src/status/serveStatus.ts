@@ -6,7 +6,7 @@
  * his connection stands still for too long.
  */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http"
-import type { AddressInfo } from "node:net"
+import { type AddressInfo, isIP } from "node:net"
 import { Effect, FiberSet, type Scope } from "effect"
 import * as SocketAddress from "../domain/SocketAddress.ts"
 import type { HostPort } from "../internal/tcp.ts"
@@ -28,10 +28,13 @@ const LIMITS: StatusLimits = { requestMillis: 10_000, idleMillis: 120_000, conne
 export const serveStatus: (
   address: HostPort,
   status: Effect.Effect<unknown>,
+  /** The name that it is asked by, besides addresses. */
+  name?: string,
   limits?: StatusLimits
 ) => Effect.Effect<SocketAddress.SocketAddress, TransportError, Scope.Scope> = Effect.fnUntraced(function* (
   address,
   status,
+  name = address.host,
   limits = LIMITS
 ) {
   const run = yield* FiberSet.makeRuntime<never, void, never>()
@@ -52,13 +55,29 @@ export const serveStatus: (
   const server = yield* listen(address, limits, (req, res) => {
     req.on("error", () => {}).resume()
     res.on("error", () => {})
-    if (req.method === "GET" || req.method === "HEAD") run(answer(res))
+    if (!isAddressed(req.headers.host, name)) respond(res, 421, "text/plain", MISDIRECTED)
+    else if (req.method === "GET" || req.method === "HEAD") run(answer(res))
     else respond(res.setHeader("Allow", "GET, HEAD"), 405, "text/plain", "Only GET and HEAD are answered.\n")
   })
   const { address: host, port } = server.address() as AddressInfo
   yield* Effect.logInfo("status.listening").pipe(Effect.annotateLogs({ address: SocketAddress.format({ host, port }) }))
   return { host, port }
 })
+
+/**
+ * Whether a request names an address, or the name that is configured. A page of somebody else, read by a browser on this
+ * machine, can have its own name lead here (DNS rebinding), but cannot ask by another one.
+ */
+const isAddressed = (header: string | undefined, configured: string): boolean => {
+  if (header === undefined) return true
+  const host = header
+    .replace(/:\d*$/, "")
+    .replace(/^\[(.*)\]$/, "$1")
+    .toLowerCase()
+  return isIP(host) !== 0 || host === "localhost" || host === configured.toLowerCase()
+}
+
+const MISDIRECTED = "Ask by an IP address, by localhost, or by the name in status-addr.\n"
 
 const respond = (res: ServerResponse, status: number, type: string, text: string): void => {
   res.writeHead(status, {

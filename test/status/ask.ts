@@ -10,11 +10,11 @@ export interface Answer {
 }
 
 /** One request on a connection of its own. */
-export const ask = ({ host, port }: SocketAddress, method = "GET", path = "/", body = "") =>
+export const ask = ({ host, port }: SocketAddress, method = "GET", path = "/", body = "", headers = {}) =>
   Effect.promise(
     () =>
       new Promise<Answer>((resolve, reject) => {
-        const req = request({ host, port, method, path, agent: false }, async (res) => {
+        const req = request({ host, port, method, path, headers, agent: false }, async (res) => {
           let text = ""
           for await (const part of res.setEncoding("utf8")) text += part
           resolve({ code: res.statusCode, headers: res.headers, text })

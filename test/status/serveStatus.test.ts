@@ -9,7 +9,7 @@ import { ask } from "./ask.ts"
 const HERE = { host: "127.0.0.1", port: 0 }
 const silent = Effect.provide(Logger.layer([]))
 const serve = (status: Effect.Effect<unknown>, limits?: StatusLimits, address = HERE) =>
-  silent(serveStatus(address, status, limits))
+  silent(serveStatus(address, status, "nas.example", limits))
 const LIMITS: StatusLimits = { requestMillis: 10_000, idleMillis: 120_000, connections: 64 }
 
 /** A connection that nobody reads from; `end` waits for the end of it. */
@@ -58,6 +58,28 @@ describe("a status over HTTP", () => {
     })
   )
 
+  it.live(
+    "is told to who asks by an address, by localhost, or by the configured name, as no page of somebody else can",
+    () =>
+      Effect.gen(function* () {
+        const address = yield* serve(Effect.succeed({ a: 1 }))
+        const by = (host: string) => Effect.map(ask(address, "GET", "/", "", { host }), ({ code }) => code)
+        for (const host of [
+          "127.0.0.1",
+          "192.0.2.7:80",
+          "[::1]:19180",
+          "localhost",
+          "LOCALHOST:1",
+          "nas.example:19180"
+        ]) {
+          assert.strictEqual(yield* by(host), 200, host)
+        }
+        for (const host of ["rebound.example", "rebound.example:19180", "localhost.example"]) {
+          assert.strictEqual(yield* by(host), 421, host)
+        }
+      })
+  )
+
   it.live("that cannot be told is a 500 without a reason, and the next one may be good", () =>
     Effect.gen(function* () {
       let broken = true
@@ -77,7 +99,7 @@ describe("a status over HTTP", () => {
       const large = "x".repeat(5_000_000)
       const address = yield* serve(Effect.succeed(large)).pipe(Effect.provideService(Scope.Scope, scope))
       const slow = yield* dial(address.port)
-      slow.socket.write("GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+      slow.socket.write("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
       yield* Effect.promise(() => once(slow.socket, "readable"))
       const silent = yield* dial(address.port)
       assert.strictEqual((yield* ask(address)).text.length, large.length + 3)
@@ -102,7 +124,7 @@ describe("a status over HTTP", () => {
       )
       const address = yield* serve(status).pipe(Effect.provideService(Scope.Scope, scope))
       const { socket } = yield* dial(address.port)
-      socket.write("GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+      socket.write("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
       yield* Deferred.await(begun)
       yield* Scope.close(scope, Exit.void)
       yield* Deferred.await(interrupted)
@@ -118,7 +140,7 @@ describe("a status over HTTP", () => {
       yield* unfinished.end
       const impatient = yield* serve(large, { ...LIMITS, idleMillis: 40, connections: 1 })
       const slow = yield* dial(impatient.port)
-      slow.socket.write("GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+      slow.socket.write("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
       yield* Effect.promise(() => once(slow.socket, "readable"))
       assert.strictEqual((yield* askUntilThereIsRoom(impatient)).code, 200)
     })
