@@ -7,20 +7,20 @@ import { EndpointName } from "../domain/EndpointName.ts"
 import { ValueInvalid } from "./ConfigError.ts"
 import type { ClientTable, ConfigSource } from "./ConfigTables.ts"
 import { join } from "./canonicalKeys.ts"
+import { checkTable } from "./checkTable.ts"
 import { distinctAddresses } from "./distinctAddresses.ts"
 import {
   type DestinationConfig,
   destinationConfig,
   type EndpointDefaults,
-  type EndpointPlace,
   type SourceConfig,
   sourceConfig
 } from "./EndpointConfig.ts"
 import { effective } from "./effective.ts"
-import { originOf, sourceAt, withoutEmpty } from "./fold.ts"
 import { type HostPort, parseListenAddress, parseServerAddress } from "./HostPort.ts"
 import { invalidValues } from "./invalidValues.ts"
 import { type NatPmp, natPmpSetting } from "./NatPmp.ts"
+import { type Place, placeOf } from "./Place.ts"
 import type { ProxySetting } from "./ProxySetting.ts"
 import { parsed, parsedTexts } from "./parsed.ts"
 import { parseEncryptions } from "./parseEncryptions.ts"
@@ -67,12 +67,10 @@ export interface ClientConfig {
 /** The settings after folding the sources, or everything that is wrong with them. */
 export const clientConfig = Effect.fnUntraced(function* (sources: ReadonlyArray<ConfigSource>) {
   const table = effective(sources).client
-  const origin = (path: ReadonlyArray<PropertyKey>) => originOf(sources, ["client", ...path])
+  const place = placeOf(sources, "client")
+  const { origin } = place
 
-  const settings = Result.mapError(
-    Schema.decodeUnknownResult(ClientSettings, { errors: "all" })(withoutEmpty(table)),
-    (error) => invalidValues(error, "client", origin)
-  )
+  const settings = checkTable(ClientSettings, table, place)
   const defaults: EndpointDefaults = Result.isSuccess(settings)
     ? { relayEncryptions: settings.success["relay-encryptions"], transport: settings.success.transport }
     : { relayEncryptions: [], transport: "auto" }
@@ -80,15 +78,17 @@ export const clientConfig = Effect.fnUntraced(function* (sources: ReadonlyArray<
   const endpoints = <Table, Config>(
     kind: "destinations" | "sources",
     tables: Readonly<Record<string, Table>>,
-    check: (table: Table, defaults: EndpointDefaults, place: EndpointPlace) => Checked<Config>
+    check: (table: Table, defaults: EndpointDefaults, place: Place) => Checked<Config>
   ): Checked<ReadonlyMap<EndpointName, Config>> => {
     const entries = Object.entries(tables).map(([name, endpoint]): Checked<[EndpointName, Config]> => {
-      const prefix = join(`client.${kind}`, name)
-      const at = (path: ReadonlyArray<PropertyKey>) => origin([kind, name, ...path])
+      const place: Place = {
+        key: join(`client.${kind}`, name),
+        origin: (path) => origin([kind, name, ...path])
+      }
       const validName = Result.mapError(Schema.decodeResult(EndpointName)(name), (error) =>
-        invalidValues(error, prefix, () => at([]))
+        invalidValues(error, place.key, () => place.origin([]))
       )
-      const result = check(endpoint, defaults, { prefix, origin: at })
+      const result = check(endpoint, defaults, place)
       return Result.isSuccess(validName) && Result.isSuccess(result)
         ? Result.succeed([validName.success, result.success])
         : Result.fail(problemsOf([validName, result]))
@@ -106,7 +106,7 @@ export const clientConfig = Effect.fnUntraced(function* (sources: ReadonlyArray<
     settings,
     tuning: tuning(sources, "client", table.tuning),
     linked: linkedOnce(sources),
-    pinned: pinnedAlone(table, origin),
+    pinned: pinnedAlone(table, place),
     statusAddress: statusAddress(sources, "client", table),
     destinations: endpoints("destinations", table.destinations ?? {}, destinationConfig),
     sources: sourcesChecked,
@@ -145,33 +145,37 @@ export const clientConfig = Effect.fnUntraced(function* (sources: ReadonlyArray<
 })
 
 /** No source says with a link and otherwise where the server is. */
-const linkedOnce = (sources: ReadonlyArray<ConfigSource>): Checked<unknown> =>
-  all(
-    sources.flatMap((source) => {
-      if (!source.tables.client?.server) return []
-      return (["server-addr", "server-pin"] as const)
-        .filter((key) => source.tables.client?.[key])
-        .map((key) => {
-          const detail = "the link in client.server says it already; leave one of them out"
-          return Result.fail(
-            new ValueInvalid({ origin: sourceAt(source, ["client", key]), key: `client.${key}`, detail })
-          )
-        })
+const linkedOnce = (sources: ReadonlyArray<ConfigSource>): Checked<unknown> => {
+  const detail = "the link in client.server says it already; leave one of them out"
+  return all(
+    sources.map((source) => {
+      const table = source.tables.client ?? {}
+      return alone("server", ["server-addr", "server-pin"], table, placeOf([source], "client"), detail)
     })
   )
+}
 
 /** With a pin nobody else vouches for the server. */
-const pinnedAlone = (table: ClientTable, origin: (path: ReadonlyArray<PropertyKey>) => string): Checked<unknown> =>
-  table["server-pin"]
-    ? all(
-        (["server-cas-file", "server-name"] as const)
-          .filter((key) => table[key])
-          .map((key) => {
-            const detail = "the pin of the server says who it is; leave one of them out"
-            return Result.fail(new ValueInvalid({ origin: origin([key]), key: `client.${key}`, detail }))
-          })
+const pinnedAlone = (table: ClientTable, place: Place): Checked<unknown> => {
+  const detail = "the pin of the server says who it is; leave one of them out"
+  return alone("server-pin", ["server-cas-file", "server-name"], table, place, detail)
+}
+
+/** A table that sets a key sets none of some others. */
+const alone = (
+  key: keyof ClientTable,
+  others: ReadonlyArray<keyof ClientTable>,
+  table: ClientTable,
+  place: Place,
+  detail: string
+): Checked<unknown> =>
+  all(
+    others
+      .filter((other) => table[key] && table[other])
+      .map((other) =>
+        Result.fail(new ValueInvalid({ origin: place.origin([other]), key: join(place.key, other), detail }))
       )
-    : Result.succeed(undefined)
+  )
 
 const ClientSettings = Schema.Struct({
   ...sessionSettings,

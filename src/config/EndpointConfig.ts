@@ -8,12 +8,12 @@ import type { TransportChoice } from "../domain/Carrier.ts"
 import type { Encryption } from "../domain/Encryption.ts"
 import { type DestinationUrl, type EndpointUrl, isSecure, type SourceUrl } from "../domain/EndpointUrl.ts"
 import { Route } from "../domain/Route.ts"
-import { type ConfigReason, ValueInvalid } from "./ConfigError.ts"
+import { ValueInvalid } from "./ConfigError.ts"
 import type { DestinationTable, SourceTable } from "./ConfigTables.ts"
 import { join } from "./canonicalKeys.ts"
-import { withoutEmpty } from "./fold.ts"
-import { invalidValues } from "./invalidValues.ts"
+import { checkTable } from "./checkTable.ts"
 import { oneOf } from "./oneOf.ts"
+import type { Place } from "./Place.ts"
 import { formatDuration } from "./parseDuration.ts"
 import { parsed, parsedTexts } from "./parsed.ts"
 import { parseEncryptions } from "./parseEncryptions.ts"
@@ -69,16 +69,9 @@ export interface SourceConfig extends EndpointConfig {
 /** What holds for endpoints that do not say otherwise. */
 export type EndpointDefaults = Pick<EndpointConfig, "relayEncryptions" | "transport">
 
-/** Where the endpoint is, for messages about it. */
-export interface EndpointPlace {
-  /** `client.destinations.web` */
-  readonly prefix: string
-  readonly origin: (path: ReadonlyArray<PropertyKey>) => string
-}
-
 /** A destination, or all that is wrong with it. */
-export const destinationConfig = (table: DestinationTable, defaults: EndpointDefaults, place: EndpointPlace) =>
-  checked(DestinationSettings, table, place, (settings) => {
+export const destinationConfig = (table: DestinationTable, defaults: EndpointDefaults, place: Place) =>
+  Result.flatMap(checkTable(DestinationSettings, table, place), (settings) => {
     const { url, "cas-file": authorities, "proxy-proto-version": version } = settings
     const problems = [
       ...transportProblems(settings, defaults),
@@ -88,7 +81,7 @@ export const destinationConfig = (table: DestinationTable, defaults: EndpointDef
       ...fileProblems(settings),
       ...serviceProblems(settings)
     ]
-    return checkedTogether(place, problems, {
+    return unless(problems, place, {
       ...common(settings, defaults),
       url,
       trust: authorities === undefined ? "system" : authorities === SKIP_VERIFY ? "anyone" : { file: authorities },
@@ -102,8 +95,8 @@ export const destinationConfig = (table: DestinationTable, defaults: EndpointDef
   })
 
 /** A source, or all that is wrong with it. */
-export const sourceConfig = (table: SourceTable, defaults: EndpointDefaults, place: EndpointPlace) =>
-  checked(SourceSettings, table, place, (settings) => {
+export const sourceConfig = (table: SourceTable, defaults: EndpointDefaults, place: Place) =>
+  Result.flatMap(checkTable(SourceSettings, table, place), (settings) => {
     const problems = [
       ...transportProblems(settings, defaults),
       ...tlsProblems(settings),
@@ -111,7 +104,7 @@ export const sourceConfig = (table: SourceTable, defaults: EndpointDefaults, pla
       ...hostProblems(settings),
       ...balancingProblems(settings)
     ]
-    return checkedTogether(place, problems, {
+    return unless(problems, place, {
       ...common(settings, defaults),
       url: settings.url,
       authoritiesFile: settings["cas-file"],
@@ -303,20 +296,11 @@ const retryOf = (retry: SourceValues["lb-retry"], max: number | undefined): Retr
   }
 }
 
-const checked = <A, I extends object, B>(
-  schema: Schema.Codec<A, I>,
-  table: I,
-  { prefix, origin }: EndpointPlace,
-  then: (settings: A) => Result.Result<B, ReadonlyArray<ConfigReason>>
-): Result.Result<B, ReadonlyArray<ConfigReason>> =>
-  Schema.decodeResult(schema, { errors: "all" })(withoutEmpty(table)).pipe(
-    Result.mapError((error): ReadonlyArray<ConfigReason> => invalidValues(error, prefix, origin)),
-    Result.flatMap(then)
-  )
-
-const checkedTogether = <A>({ prefix, origin }: EndpointPlace, problems: ReadonlyArray<Problem>, value: A) =>
+const unless = <A>(problems: ReadonlyArray<Problem>, place: Place, value: A) =>
   problems.length === 0
     ? Result.succeed(value)
     : Result.fail(
-        problems.map(({ key, detail }) => new ValueInvalid({ origin: origin([key]), key: join(prefix, key), detail }))
+        problems.map(
+          ({ key, detail }) => new ValueInvalid({ origin: place.origin([key]), key: join(place.key, key), detail })
+        )
       )

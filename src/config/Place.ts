@@ -9,10 +9,14 @@ export interface Place {
   readonly origin: (path: ReadonlyArray<PropertyKey>) => string
 }
 
+/** A role's table. */
+export const placeOf = (sources: ReadonlyArray<ConfigSource>, role: string): Place => ({
+  key: role,
+  origin: (path) => originOf(sources, [role, ...path])
+})
+
 /** A part of a role's table. */
-export const placeIn =
-  (sources: ReadonlyArray<ConfigSource>, role: string) =>
-  (name: string): Place => ({
-    key: `${role}.${name}`,
-    origin: (path) => originOf(sources, [role, name, ...path])
-  })
+export const placeIn = (sources: ReadonlyArray<ConfigSource>, role: string) => {
+  const { key, origin } = placeOf(sources, role)
+  return (name: string): Place => ({ key: `${key}.${name}`, origin: (path) => origin([name, ...path]) })
+}

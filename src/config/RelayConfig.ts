@@ -1,16 +1,15 @@
 /**
  * The settings of a relay, checked: `[relay]` of the files and its flags.
  */
-import { type Duration, Effect, type Redacted, Result, Schema } from "effect"
+import { type Duration, Effect, type Redacted, Schema } from "effect"
 import type { TransportChoice } from "../domain/Carrier.ts"
 import type { ConfigSource } from "./ConfigTables.ts"
+import { checkTable } from "./checkTable.ts"
 import { distinctAddresses, listeningAt } from "./distinctAddresses.ts"
 import { effective } from "./effective.ts"
-import { originOf, withoutEmpty } from "./fold.ts"
 import { type HostPort, parseServerAddress } from "./HostPort.ts"
 import { checkRelayIngresses, type RelayIngressConfig } from "./Ingress.ts"
-import { invalidValues } from "./invalidValues.ts"
-import { placeIn } from "./Place.ts"
+import { placeIn, placeOf } from "./Place.ts"
 import type { ProxySetting } from "./ProxySetting.ts"
 import { parsed } from "./parsed.ts"
 import { type RelayLimits, relayLimits } from "./RelayLimits.ts"
@@ -49,24 +48,25 @@ export interface RelayConfig {
 /** The settings after folding the sources, or everything that is wrong with them. */
 export const relayConfig = Effect.fnUntraced(function* (sources: ReadonlyArray<ConfigSource>) {
   const table = effective(sources).relay
-  const origin = (path: ReadonlyArray<PropertyKey>) => originOf(sources, ["relay", ...path])
-  const place = placeIn(sources, "relay")("ingress")
-  const ingresses = checkRelayIngresses(table.ingress, place)
+  const place = placeOf(sources, "relay")
+  const ingressPlace = placeIn(sources, "relay")("ingress")
+  const ingresses = checkRelayIngresses(table.ingress, ingressPlace)
   const {
     settings,
     distinct: _,
     ...checked
   } = yield* together({
-    settings: Result.mapError(
-      Schema.decodeUnknownResult(RelaySettings, { errors: "all" })(withoutEmpty(table)),
-      (error) => invalidValues(error, "relay", origin)
-    ),
+    settings: checkTable(RelaySettings, table, place),
     tuning: tuning(sources, "relay", table.tuning),
     ingresses,
-    distinct: distinctAddresses(listeningAt(place, ingresses)),
+    distinct: distinctAddresses(listeningAt(ingressPlace, ingresses)),
     statusAddress: statusAddress(sources, "relay", table),
     token: yield* Effect.result(
-      relayToken({ file: table["token-file"] ?? "", literal: table.token ?? "", origin: (name) => origin([name]) })
+      relayToken({
+        file: table["token-file"] ?? "",
+        literal: table.token ?? "",
+        origin: (name) => place.origin([name])
+      })
     )
   })
   return {

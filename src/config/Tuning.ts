@@ -2,8 +2,7 @@
 import { Result, Schema } from "effect"
 import { CongestionControl } from "../domain/CongestionControl.ts"
 import type { ConfigSource, RoleName, TuningTable } from "./ConfigTables.ts"
-import { withoutEmpty } from "./fold.ts"
-import { invalidValues } from "./invalidValues.ts"
+import { checkTable } from "./checkTable.ts"
 import { oneOf } from "./oneOf.ts"
 import { placeIn } from "./Place.ts"
 import { parsed, parsedInteger } from "./parsed.ts"
@@ -25,18 +24,13 @@ export const tuning = (
   sources: ReadonlyArray<ConfigSource>,
   role: RoleName,
   table: TuningTable = {}
-): Checked<Tuning> => {
-  const place = placeIn(sources, role)("tuning")
-  return Schema.decodeResult(TuningSettings, { errors: "all" })(withoutEmpty(table)).pipe(
-    Result.map((settings) => ({
-      ...renamed("congestionControl", settings["congestion-control"]),
-      ...renamed("receiveBufferBytes", settings["receive-buffer"]),
-      ...renamed("sendBufferBytes", settings["send-buffer"]),
-      ...renamed("idleTimeoutMillis", settings["idle-timeout"])
-    })),
-    Result.mapError((error) => invalidValues(error, place.key, place.origin))
-  )
-}
+): Checked<Tuning> =>
+  Result.map(checkTable(TuningSettings, table, placeIn(sources, role)("tuning")), (settings) => ({
+    ...renamed("congestionControl", settings["congestion-control"]),
+    ...renamed("receiveBufferBytes", settings["receive-buffer"]),
+    ...renamed("sendBufferBytes", settings["send-buffer"]),
+    ...renamed("idleTimeoutMillis", settings["idle-timeout"])
+  }))
 
 const renamed = <K extends string, A>(key: K, value: A | undefined) =>
   (value === undefined ? {} : { [key]: value }) as { readonly [P in K]?: A }

@@ -1,9 +1,9 @@
 import { Result, Schema } from "effect"
 import { TransportChoice } from "../domain/Carrier.ts"
 import type { ConfigSource } from "./ConfigTables.ts"
-import { originOf } from "./fold.ts"
-import { invalidValues } from "./invalidValues.ts"
+import { checkTable } from "./checkTable.ts"
 import { oneOf } from "./oneOf.ts"
+import { placeOf } from "./Place.ts"
 import { parsed } from "./parsed.ts"
 
 /** `transport`: what a role listens on and dials with, and what may carry the links of an endpoint. */
@@ -16,8 +16,4 @@ export const roleTransport = (
   sources: ReadonlyArray<ConfigSource>,
   role: "server" | "control",
   { transport }: { readonly transport?: string }
-) =>
-  Schema.decodeUnknownResult(Setting)({ transport }).pipe(
-    Result.map((setting) => setting.transport),
-    Result.mapError((error) => invalidValues(error, role, (path) => originOf(sources, [role, ...path])))
-  )
+) => Result.map(checkTable(Setting, { transport }, placeOf(sources, role)), (setting) => setting.transport)

@@ -3,12 +3,12 @@ import { Result } from "effect"
 import { destinationConfig, type EndpointDefaults, sourceConfig } from "../../src/config/EndpointConfig.ts"
 
 const DEFAULTS: EndpointDefaults = { relayEncryptions: ["tls"], transport: "auto" }
-const place = { prefix: "client.sources.web", origin: () => "a.toml" }
+const place = { key: "client.sources.web", origin: () => "a.toml" }
 
 const problems = (result: Result.Result<unknown, ReadonlyArray<{ readonly message: string }>>) =>
   Result.isFailure(result) ? result.failure.map(({ message }) => message) : []
 const destination = (table: Parameters<typeof destinationConfig>[0]) =>
-  destinationConfig(table, DEFAULTS, { ...place, prefix: "client.destinations.web" })
+  destinationConfig(table, DEFAULTS, { ...place, key: "client.destinations.web" })
 const source = (table: Parameters<typeof sourceConfig>[0]) => sourceConfig(table, DEFAULTS, place)
 
 const CERTIFICATE = { "cert-file": "cert.pem", "key-file": "key.pem" }
