@@ -9,6 +9,7 @@ import { Config, Effect, Result } from "effect"
 import { ConfigError, ValueInvalid } from "../config/ConfigError.ts"
 import type { HostPort } from "../config/HostPort.ts"
 import { RESET_KEY_BYTES, redactedKey } from "../config/resetKey.ts"
+import * as SocketAddress from "../domain/SocketAddress.ts"
 import { replaceFile } from "../internal/replaceFile.ts"
 
 /** Undefined where there is no folder for it. */
@@ -44,10 +45,8 @@ const forgotten = Effect.as(
 const codeOf = (error: unknown): string => (error as NodeJS.ErrnoException).code ?? String(error)
 
 /** The name of the file, which tells clients of one machine apart. */
-export const resetKeyFile = ({ host, port }: HostPort): string => {
-  const address = `${host.includes(":") ? `[${host}]` : host}:${port}`
-  return `stateless-reset-${address.replaceAll(":", "-").replace(/^-/, "")}.key`
-}
+export const resetKeyFile = (address: HostPort): string =>
+  `stateless-reset-${SocketAddress.format(address).replaceAll(":", "-").replace(/^-/, "")}.key`
 
 const readOrMake = async (file: string): Promise<Uint8Array> => {
   try {

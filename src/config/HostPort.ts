@@ -50,12 +50,11 @@ export const parseServerAddress =
   (defaultPort?: number) =>
   (text: string): Result.Result<HostPort, string> => {
     if (defaultPort !== undefined && !text.includes(":")) return Result.succeed({ host: text, port: defaultPort })
-    return dialable(split(text), text)
+    return Result.flatMap(split(text), (address) => dialable(address, `"${text}"`))
   }
 
-const dialable = (parsed: Result.Result<HostPort, string>, text: string): Result.Result<HostPort, string> =>
-  Result.flatMap(parsed, ({ host, port }) =>
-    port === 0
-      ? Result.fail(`"${text}" has no port that can be dialed; ports are 1 to 65535`)
-      : Result.succeed({ host: host === "" ? "localhost" : host, port })
-  )
+/** Something to dial, with this machine where there is no host; `shown` is how messages name it. */
+export const dialable = <A extends HostPort>(address: A, shown: string): Result.Result<A, string> =>
+  address.port === 0
+    ? Result.fail(`${shown} has no port that can be dialed; ports are 1 to 65535`)
+    : Result.succeed({ ...address, host: address.host || "localhost" })

@@ -16,11 +16,11 @@ export interface ServerLink {
 
 /** A link from its text, or a half sentence about it that holds nothing of its token. */
 export const parseServerLink = (text: string): Result.Result<ServerLink, string> => {
-  const [, userinfo, authority, query = ""] =
+  const [, userinfo = "", authority, query = ""] =
     /^connet:\/\/(?:([^@/?#]*)@)?([^@/?#]*)\/?(?:\?([^#]*))?$/.exec(text) ?? []
   if (authority === undefined) return Result.fail(`the link is not one; write ${FORM}`)
-  const token = decoded(userinfo)
-  if (token === null)
+  const token = Result.try(() => decodeURIComponent(userinfo))
+  if (Result.isFailure(token))
     return Result.fail('the link has a "%" in its token that encodes nothing; write %25 for the sign itself')
   const server = parseServerAddress(DEFAULT_PORT)(authority)
   if (Result.isFailure(server)) return Result.fail(`the link has no server: ${server.failure}`)
@@ -32,7 +32,7 @@ export const parseServerLink = (text: string): Result.Result<ServerLink, string>
   if (pin !== undefined && Result.isFailure(pin)) return Result.fail(pin.failure)
   return Result.succeed({
     server: server.success,
-    token: token === undefined || token === "" ? undefined : Redacted.make(token, { label: "token" }),
+    token: token.success === "" ? undefined : Redacted.make(token.success, { label: "token" }),
     pin: pin?.success
   })
 }
@@ -55,12 +55,3 @@ export const formatServerLink = (
 
 const FORM = "connet://token@host:port?pin=sha256"
 const DEFAULT_PORT = 19190
-
-/** Undefined when there is none, null when it cannot be decoded. */
-const decoded = (text: string | undefined): string | undefined | null => {
-  try {
-    return text === undefined ? undefined : decodeURIComponent(text)
-  } catch {
-    return null
-  }
-}

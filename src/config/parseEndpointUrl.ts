@@ -12,16 +12,16 @@ import type {
   UnixUrl,
   WebSocketUrl
 } from "../domain/EndpointUrl.ts"
-import { type HostPort, parseHostport, parseListenAddress } from "./HostPort.ts"
+import { dialable, parseHostport, parseListenAddress } from "./HostPort.ts"
 
 /** The service of a destination. */
 export const parseDestinationUrl = (text: string): Result.Result<DestinationUrl, string> => {
   const { scheme } = split(text)
   if (scheme === "tcp" || scheme === "tls")
-    return Result.flatMap(parseSocket(scheme, text), (url) => dialable(url, text))
+    return Result.flatMap(parseSocket(scheme, text), (url) => dialable(url, quoted(text)))
   if (scheme === "unix") return parseUnix(text)
   if (scheme === "http" || scheme === "https") {
-    return Result.flatMap(parseHttp(scheme, text), (url) => dialable(url, text))
+    return Result.flatMap(parseHttp(scheme, text), (url) => dialable(url, quoted(text)))
   }
   if (scheme === "file") return parseFolder(text)
   return refusedScheme(text, scheme, "a destination leads to", DESTINATIONS, SOURCES)
@@ -155,9 +155,3 @@ const withoutQuery = <A extends { readonly query: string }>(url: A, text: string
   url.query === ""
     ? Result.succeed(url)
     : Result.fail(`${quoted(text)} has a query, which says nothing of where to listen; leave it out`)
-
-/** No host means this one. */
-const dialable = <A extends HostPort>(url: A, text: string): Result.Result<A, string> =>
-  url.port === 0
-    ? Result.fail(`${quoted(text)} has no port that can be dialed; ports are 1 to 65535`)
-    : Result.succeed({ ...url, host: url.host === "" ? "localhost" : url.host })

@@ -2,6 +2,7 @@
  * What stands at the outer end of an endpoint, as its `url` says it: the service of a destination, or what a source offers to
  * its users. Values that were checked where they were read; nothing is resolved, opened or dialed yet.
  */
+import * as SocketAddress from "./SocketAddress.ts"
 
 /** TCP, as it is or with TLS around it. */
 export interface SocketUrl {
@@ -66,7 +67,7 @@ export const format = (url: EndpointUrl): string => {
   switch (url._tag) {
     case "tcp":
     case "tls":
-      return `${url._tag}://${url.host.includes(":") ? `[${url.host}]` : url.host}:${url.port}`
+      return `${url._tag}://${SocketAddress.format(url)}`
     case "unix":
       return `unix:${url.path}`
     case "http":

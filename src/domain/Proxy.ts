@@ -6,6 +6,7 @@
  */
 import { isIPv6 } from "node:net"
 import { Redacted, Result } from "effect"
+import * as SocketAddress from "./SocketAddress.ts"
 
 export interface Proxy {
   readonly kind: "http" | "https" | "socks5"
@@ -29,8 +30,7 @@ export interface ProxyCredentials {
 }
 
 /** The proxy as people write it, without user name and password. */
-export const formatProxy = ({ kind, host, port }: Proxy): string =>
-  `${kind}://${host.includes(":") ? `[${host}]` : host}:${port}`
+export const formatProxy = (proxy: Proxy): string => `${proxy.kind}://${SocketAddress.format(proxy)}`
 
 /**
  * `http://user:password@host:3128`, `https://…`, `socks5://host:1080` or `socks5h://…` (which is the same here: the proxy
