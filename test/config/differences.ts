@@ -30,6 +30,12 @@ export const STRICTER: ReadonlyMap<number, string> = new Map([
   ]
 ])
 
+const destinationTo = (target: Record<string, unknown>) => ({
+  destinations: {
+    d: { route: "any", proxy: "none", relay_encryptions: ["tls", "dhxcp"], dial_timeout_ns: 0, target }
+  }
+})
+
 /** Where we make something else of it. */
 export const OTHERWISE: ReadonlyMap<number, { because: string; effective: Record<string, unknown> }> = new Map([
   [23, { because: "blank lines of a token file are ignored, the first one too", effective: { token: "second" } }],
@@ -38,17 +44,7 @@ export const OTHERWISE: ReadonlyMap<number, { because: string; effective: Record
     197,
     {
       because: "a destination without host is on this machine",
-      effective: {
-        destinations: {
-          d: {
-            route: "any",
-            proxy: "none",
-            relay_encryptions: ["tls", "dhxcp"],
-            dial_timeout_ns: 0,
-            target: { scheme: "tcp", host_port: "localhost:22" }
-          }
-        }
-      }
+      effective: destinationTo({ scheme: "tcp", host_port: "localhost:22" })
     }
   ],
   [
@@ -64,17 +60,7 @@ export const OTHERWISE: ReadonlyMap<number, { because: string; effective: Record
     211,
     {
       because: "a folder without a path is the one that connet was started in",
-      effective: {
-        destinations: {
-          d: {
-            route: "any",
-            proxy: "none",
-            relay_encryptions: ["tls", "dhxcp"],
-            dial_timeout_ns: 0,
-            target: { scheme: "file", directory: "." }
-          }
-        }
-      }
+      effective: destinationTo({ scheme: "file", directory: "." })
     }
   ]
 ])
