@@ -58,12 +58,15 @@ const privateUplink = (address: string, gateway: string): Uplink | undefined =>
 
 /** Connecting a UDP socket sends nothing. What cannot be reached has no way out, for now. */
 const addressTowards = ({ host, port }: HostPort): Effect.Effect<string | undefined> =>
-  Effect.callback<string | undefined>((resume) => {
-    const socket = createSocket("udp4")
-    socket.on("error", () => resume(Effect.undefined))
-    socket.connect(port, host, () => resume(Effect.succeed(socket.address().address)))
-    return Effect.sync(() => socket.close())
-  }).pipe(Effect.timeoutOrElse({ duration: "5 seconds", orElse: () => Effect.undefined }))
+  Effect.acquireUseRelease(
+    Effect.sync(() => createSocket("udp4")),
+    (socket) =>
+      Effect.callback<string | undefined>((resume) => {
+        socket.on("error", () => resume(Effect.undefined))
+        socket.connect(port, host, () => resume(Effect.succeed(socket.address().address)))
+      }).pipe(Effect.timeoutOrElse({ duration: "5 seconds", orElse: () => Effect.undefined })),
+    (socket) => Effect.sync(() => socket.close())
+  )
 
 /** What a system says about its routes; nothing when it cannot at the moment. What it never will is an error. */
 const said = (what: string, ask: (signal: AbortSignal) => Promise<string>): Effect.Effect<string, RoutesUnknown> =>

@@ -1,3 +1,4 @@
+import { setImmediate } from "node:timers/promises"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { dialedUplink, guessed, parseBsd, parseLinux, parseWindows } from "../../../src/peer/natpmp/Uplink.ts"
@@ -88,6 +89,18 @@ describe("the guess from an address", () => {
       assert.isUndefined(yield* dialedUplink({ host: "127.0.0.1", port: 19_190 }))
       assert.isUndefined(yield* dialedUplink({ host: "::1", port: 19_190 }))
       assert.isUndefined(yield* dialedUplink({ host: "localhost", port: 19_190 }))
+    })
+  )
+
+  it.live("leaves no socket behind, whether there is a way or none", () =>
+    Effect.gen(function* () {
+      for (const host of ["127.0.0.1", "::1", "127.0.0.1"]) yield* dialedUplink({ host, port: 19_190 })
+      const isOpen = () => process.getActiveResourcesInfo().includes("UDPWrap")
+      // A handle is closed some turns after its socket.
+      yield* Effect.promise(async () => {
+        for (let turn = 0; turn < 10 && isOpen(); turn++) await setImmediate()
+      })
+      assert.isFalse(isOpen())
     })
   )
 })
