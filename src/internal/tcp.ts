@@ -1,5 +1,5 @@
 /** TCP sockets as Effects. Every socket keeps its read half open after the end of its write half, and the other way. */
-import { createServer, connect as dial, type Server, type Socket } from "node:net"
+import { createServer, connect as dial, type NetConnectOpts, type Server, type Socket } from "node:net"
 import { Effect } from "effect"
 
 export interface HostPort {
@@ -9,15 +9,16 @@ export interface HostPort {
 }
 
 /** Connections that the system keeps for us until they are accepted. */
-const BACKLOG = 1_024
+export const BACKLOG = 1_024
 
-/**
- * Dials. Node tries the addresses of a name as RFC 8305 asks. The socket is destroyed when interrupted, else it is the
- * caller's; fails with the system's error.
- */
+/** Dials over TCP. Node tries the addresses of a name as RFC 8305 asks. */
 export const connectTcp = ({ host, port }: HostPort): Effect.Effect<Socket, NodeJS.ErrnoException> =>
+  connect({ host: host === "" ? "localhost" : host, port, noDelay: true })
+
+/** Dials. The socket is destroyed when interrupted, else it is the caller's; fails with the system's error. */
+export const connect = (to: NetConnectOpts): Effect.Effect<Socket, NodeJS.ErrnoException> =>
   Effect.callback((resume) => {
-    const socket = dial({ host: host === "" ? "localhost" : host, port, allowHalfOpen: true, noDelay: true })
+    const socket = dial({ ...to, allowHalfOpen: true })
     const failed = (error: NodeJS.ErrnoException) => resume(Effect.fail(firstOf(error)))
     socket.once("error", failed).once("connect", () => {
       socket.off("error", failed)

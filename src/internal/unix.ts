@@ -2,23 +2,15 @@
  * Unix domain sockets as Effects. A file of a socket outlives the process that made it, so whoever listens has to find out
  * whether somebody still does: a stale one is replaced, a live one never.
  */
-import { chmodSync, type Stats } from "node:fs"
+import type { Stats } from "node:fs"
 import { lstat, unlink } from "node:fs/promises"
-import { createServer, connect as dial, type Server, type Socket } from "node:net"
+import { createServer, type Server, type Socket } from "node:net"
 import { dirname } from "node:path"
 import { Data, Effect } from "effect"
+import { BACKLOG, connect } from "./tcp.ts"
 
 /** Dials. The socket is destroyed when interrupted, else it is the caller's; fails with the system's error. */
-export const connectUnix = (path: string): Effect.Effect<Socket, NodeJS.ErrnoException> =>
-  Effect.callback((resume) => {
-    const socket = dial({ path, allowHalfOpen: true })
-    const failed = (error: NodeJS.ErrnoException) => resume(Effect.fail(error))
-    socket.once("error", failed).once("connect", () => {
-      socket.off("error", failed)
-      resume(Effect.succeed(socket))
-    })
-    return Effect.sync(() => socket.on("error", () => {}).destroy())
-  })
+export const connectUnix = (path: string): Effect.Effect<Socket, NodeJS.ErrnoException> => connect({ path })
 
 /** Why a path cannot be listened on; `code` is the system's, or one of ours. */
 export class UnixListenFailed extends Data.TaggedError("UnixListenFailed")<{
@@ -48,27 +40,21 @@ const listen = (path: string, accepted: (socket: Socket) => void) =>
     const server = createServer({ allowHalfOpen: true, pauseOnConnect: true }, accepted)
     server.once("error", ({ code = "unknown error" }: NodeJS.ErrnoException) => resume(Effect.fail({ code })))
     // Node makes the file within this call, and nobody else may use it for a moment either.
-    const mask = process.umask(0o077)
+    const mask = process.umask(0o177)
     try {
-      server.listen({ path, backlog: BACKLOG }, () => {
-        chmodSync(path, 0o600)
-        resume(Effect.succeed(server))
-      })
+      server.listen({ path, backlog: BACKLOG }, () => resume(Effect.succeed(server)))
     } finally {
       process.umask(mask)
     }
     return Effect.sync(() => server.close())
   })
 
-/** Connections that the system keeps for us until they are accepted. */
-const BACKLOG = 1_024
-
 /** Removes the file of a socket that nobody listens on. */
 const clear = Effect.fnUntraced(function* (path: string) {
   const before = yield* look(path)
   if (before === undefined) return
   if (!before.isSocket()) return yield* Effect.fail({ code: "NO_SOCKET" })
-  const answer = yield* Effect.result(Effect.scoped(Effect.acquireRelease(connectUnix(path), close)))
+  const answer = yield* Effect.result(Effect.map(connectUnix(path), (socket) => socket.destroy()))
   const code = answer._tag === "Success" ? "LIVE" : (answer.failure.code ?? "unknown error")
   if (code === "ENOENT") return
   if (code !== "ECONNREFUSED") return yield* Effect.fail({ code })
@@ -76,8 +62,6 @@ const clear = Effect.fnUntraced(function* (path: string) {
   if ((yield* look(path))?.ino !== before.ino) return yield* Effect.fail({ code: "LIVE" })
   yield* Effect.ignore(Effect.tryPromise(() => unlink(path)))
 })
-
-const close = (socket: Socket) => Effect.sync(() => socket.destroy())
 
 const look = (path: string): Effect.Effect<Stats | undefined> =>
   Effect.orElseSucceed(
