@@ -111,7 +111,10 @@ class DhxcpStream extends WrappedStream {
     const cipher = createCipheriv(this.#cipher, this.#options.send, this.#sent.next(), { authTagLength: TAG_BYTES })
     const length = Buffer.allocUnsafe(LENGTH_BYTES)
     length.writeUInt16BE(plain.length + TAG_BYTES)
-    return [length, cipher.update(plain), cipher.final(), cipher.getAuthTag()]
+    const sealed = cipher.update(plain)
+    // It has nothing to add: these ciphers know no blocks.
+    cipher.final()
+    return [length, sealed, cipher.getAuthTag()]
   }
 
   /** Undefined when it is not the next frame, or comes after the last one. */
