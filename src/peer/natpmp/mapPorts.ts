@@ -134,7 +134,7 @@ export const mapPorts = Effect.fnUntraced(function* ({
   }).pipe(
     Effect.catch(({ message }) => Effect.annotateLogs(Effect.logInfo("portmap.off"), { reason: message })),
     Effect.tapDefect((defect) => Effect.logError("port mapping failed", defect)),
-    Effect.ensuring(SubscriptionRef.set(mapped, {})),
+    Effect.ensuring(Effect.andThen(FiberHandle.clear(hearing), SubscriptionRef.set(mapped, {}))),
     Effect.forkScoped
   )
   return mapped

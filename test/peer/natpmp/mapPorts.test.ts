@@ -1,4 +1,5 @@
 /** A client and a router over the transport in memory, on a clock that only the test moves. */
+import { setImmediate } from "node:timers/promises"
 import { assert, describe, it } from "@effect/vitest"
 import { Clock, type Duration, Effect, Exit, Fiber, Logger, References, Scope, SubscriptionRef } from "effect"
 import { TestClock } from "effect/testing"
@@ -180,6 +181,25 @@ describe("the port of a client", () => {
       assert.deepStrictEqual(events, [
         "portmap.off the router of this host cannot be told: no routes; forward the port by hand if it is needed"
       ])
+    })
+  )
+
+  it.effect("is forgotten, and the router not heard any more, when the routes cannot be told later", () =>
+    Effect.gen(function* () {
+      let found: FindUplink = Effect.succeed(uplink)
+      const { start, readdress } = yield* world(Effect.suspend(() => found))
+      const hears = () => process.getActiveResourcesInfo().includes("UDPWrap")
+      const mapped = yield* start()
+      yield* settled
+      assert.deepStrictEqual([yield* SubscriptionRef.get(mapped), hears()], [BOTH, true])
+      found = Effect.fail(new RoutesUnknown({ detail: "no routes" }))
+      readdress("10.0.0.5")
+      yield* pass("10 seconds")
+      // A handle is closed some turns after its socket.
+      yield* Effect.promise(async () => {
+        for (let turn = 0; turn < 10 && hears(); turn++) await setImmediate()
+      })
+      assert.deepStrictEqual([yield* SubscriptionRef.get(mapped), hears()], [{}, false])
     })
   )
 
