@@ -144,8 +144,9 @@ export const makeRelayEncryption = (options: RelayEncryptionOptions): RelayEncry
       }
     })
     const forgotten = () => {
-      offered.forget(destinationKey)
-      return session !== undefined
+      if (session === undefined) return false
+      offered.forget(destinationKey, session)
+      return true
     }
     return { request, secure, forgotten }
   })

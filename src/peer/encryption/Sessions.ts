@@ -55,7 +55,8 @@ export class Sessions {
     return undefined
   }
 
-  forget(name: string): void {
-    this.#kept.delete(name)
+  /** Whatever has been kept under the name since stays. */
+  forget(name: string, session: Session): void {
+    if (this.#kept.get(name)?.session === session) this.#kept.delete(name)
   }
 }

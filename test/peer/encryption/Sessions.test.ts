@@ -22,11 +22,14 @@ describe("sessions", () => {
     for (let name = 0; name <= 1_000; name++) sessions.keep(String(name), session(1), 0)
     assert.isUndefined(sessions.find("0", 0))
     assert.isDefined(sessions.find("1", 0))
-    sessions.keep("1", session(2), 0)
+    const [before, after] = [sessions.find("1", 0)!, session(2)]
+    sessions.keep("1", after, 0)
     sessions.keep("new", session(3), 0)
     assert.deepEqual(sessions.find("1", 0), session(2))
     assert.isUndefined(sessions.find("2", 0))
-    sessions.forget("1")
+    sessions.forget("1", before)
+    assert.strictEqual(sessions.find("1", 0), after)
+    sessions.forget("1", after)
     assert.isUndefined(sessions.find("1", 0))
   })
 
