@@ -3,9 +3,10 @@
  * that the other one knows from control. Plain Node.
  */
 import type { Duplex } from "node:stream"
-import { connect, createSecureContext, type SecureContext, TLSSocket } from "node:tls"
+import { connect, createSecureContext, TLSSocket } from "node:tls"
 import { Redacted } from "effect"
 import type { Identity } from "../../certs/Identity.ts"
+import { onceFor } from "../../internal/onceFor.ts"
 import { WrappedStream } from "../../internal/WrappedStream.ts"
 import { refusal, serverName, Trust } from "../../transport/Trust.ts"
 import { StreamForged } from "./EncryptionError.ts"
@@ -46,15 +47,9 @@ export const tlsServer = (inner: Duplex, options: TlsOptions, secured: Secured):
 const settings = (identity: Identity) => ({ secureContext: contextOf(identity), rejectUnauthorized: false })
 
 /** A context takes longer to make than a handshake. */
-const contexts = new WeakMap<Identity, SecureContext>()
-const contextOf = (identity: Identity): SecureContext => {
-  const { certificatePem: cert, privateKeyPem } = identity
-  const known = contexts.get(identity)
-  if (known !== undefined) return known
-  const made = createSecureContext({ cert, key: Redacted.value(privateKeyPem), minVersion: "TLSv1.3" })
-  contexts.set(identity, made)
-  return made
-}
+const contextOf = onceFor(({ certificatePem: cert, privateKeyPem }: Identity) =>
+  createSecureContext({ cert, key: Redacted.value(privateKeyPem), minVersion: "TLSv1.3" })
+)
 
 const settle = (socket: TLSSocket, event: "secure" | "secureConnect", trust: Trust, secured: Secured): (() => void) => {
   let settled = false
