@@ -4,9 +4,8 @@
  *
  * A dial says which carrier it means; whoever listens gets the connections of both.
  */
-import { Effect, Exit, Layer, Queue, type Redacted, Scope } from "effect"
+import { Effect, Exit, Layer, Queue, Scope } from "effect"
 import type { TransportChoice } from "../domain/Carrier.ts"
-import type { CongestionControl } from "../domain/CongestionControl.ts"
 import * as Quic from "./quic/Quic.ts"
 import {
   type BindOptions,
@@ -19,14 +18,9 @@ import {
 import { Closed, TransportError } from "./TransportError.ts"
 import * as Tcp from "./tcp/Tcp.ts"
 
-export interface NetworkOptions {
+/** The idle timeout and the buffers of UDP are for both carriers. */
+export interface NetworkOptions extends Quic.QuicOptions {
   readonly transport?: TransportChoice | undefined
-  /** See `QuicOptions`. The idle timeout and the buffers of UDP are for both carriers. */
-  readonly congestionControl?: CongestionControl
-  readonly idleTimeoutMillis?: number
-  readonly receiveBufferBytes?: number
-  readonly sendBufferBytes?: number
-  readonly resetKey?: Redacted.Redacted<Uint8Array>
 }
 
 type Service = Transport["Service"]
