@@ -82,6 +82,11 @@ const sendFile = async (
     cacheControl: false,
     highWaterMark: 65_536
   })
+  // The user may have left meanwhile, and that is not told a second time.
+  if (res.destroyed) {
+    stream.destroy()
+    return
+  }
   if (type !== "file" && statusCode !== 412 && statusCode !== 416) {
     stream.destroy()
     return respond(req, res, problems.refused(404, "there is no such file"))

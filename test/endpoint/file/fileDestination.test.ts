@@ -1,10 +1,14 @@
+import { once } from "node:events"
+import { readdirSync, readlinkSync } from "node:fs"
 import { mkdir, mkdtemp, rm, symlink, writeFile } from "node:fs/promises"
+import { connect } from "node:net"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
+import { setImmediate } from "node:timers/promises"
 import { assert, layer } from "@effect/vitest"
 import { Context, Effect, Layer } from "effect"
 import { fileDestination } from "../../../src/endpoint/file/fileDestination.ts"
-import { raw, startSource, tunnelTo } from "../http/tunnel.ts"
+import { eventually, raw, startSource, tunnelTo } from "../http/tunnel.ts"
 
 const TEXT = "0123456789".repeat(50_000)
 const NASTY = `a&b<c>"d'?#%é`
@@ -43,6 +47,15 @@ const ask = (port: number, path: string, init?: RequestInit) =>
     const response = await fetch(`http://127.0.0.1:${port}${path}`, { redirect: "manual", ...init })
     return { status: response.status, headers: response.headers, body: await response.text() }
   })
+
+/** What a descriptor stands for; nothing when it is closed by now. */
+const linkOf = (path: string) => {
+  try {
+    return [readlinkSync(path)]
+  } catch {
+    return []
+  }
+}
 
 layer(Site.layer, { excludeTestServices: true })("a file destination", (it) => {
   it.effect("serves files with their types, lengths and tags, and their heads alone", () =>
@@ -149,6 +162,31 @@ layer(Site.layer, { excludeTestServices: true })("a file destination", (it) => {
       })
     )
   }
+
+  it.effect("keeps no file open, and no timer, for users who leave while it is looked for", () =>
+    Effect.gen(function* () {
+      const { port } = yield* Site
+      const timers = () => process.getActiveResourcesInfo().filter((name) => name === "Timeout").length
+      const files = () => readdirSync("/proc/self/fd").flatMap((fd) => linkOf(`/proc/self/fd/${fd}`))
+      const isOpen = () => files().some((path) => path.endsWith("/root/text.txt"))
+      const before = timers()
+      yield* Effect.forEach(
+        Array.from({ length: 60 }),
+        () =>
+          Effect.promise(async () => {
+            const user = connect({ port, host: "127.0.0.1" }).on("error", () => {})
+            await once(user, "connect")
+            user.write("GET /text.txt HTTP/1.1\r\nHost: h\r\n\r\n")
+            await setImmediate()
+            user.resetAndDestroy()
+          }),
+        { concurrency: 20 }
+      )
+      assert.strictEqual((yield* ask(port, "/text.txt")).body, TEXT)
+      // The timer of this look is one.
+      yield* eventually(() => !isOpen() && timers() <= before + 1, "all is closed")
+    })
+  )
 
   it.effect("only reads", () =>
     Effect.gen(function* () {

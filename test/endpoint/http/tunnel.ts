@@ -127,6 +127,10 @@ export const raw = (port: number, text: string, { end = false } = {}) =>
 /** Waits until something holds, which an event will make true. */
 export const eventually = (holds: () => boolean, what: string) =>
   Effect.callback<void>((resume) => {
-    const timer = setInterval(() => holds() && resume(Effect.void), 5)
+    const timer = setInterval(() => {
+      if (!holds()) return
+      clearInterval(timer)
+      resume(Effect.void)
+    }, 5)
     return Effect.sync(() => clearInterval(timer))
   }).pipe(Effect.timeoutOrElse({ duration: "5 seconds", orElse: () => Effect.die(new Error(`never: ${what}`)) }))
