@@ -45,6 +45,8 @@ export const webSocketSource = Effect.fnUntraced(function* (dial: Dial, options:
     if (proxy !== "none") stream.write(proxyHeader(proxy, facts))
     const accepted = Effect.callback<WebSocketStream>((resume) => {
       const connection = upgrade!.take()
+      // Whoever left as the dial ended, which is not told a second time.
+      if (connection.closed) return resume(Effect.interrupt)
       // It answers a handshake that is wrong by itself, and closes.
       sockets.handleUpgrade(req, connection, Buffer.alloc(0), (socket) =>
         resume(Effect.succeed(new WebSocketStream(socket)))

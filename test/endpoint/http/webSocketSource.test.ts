@@ -1,7 +1,9 @@
+import { subscribe, unsubscribe } from "node:diagnostics_channel"
 import { once } from "node:events"
 import type { Socket } from "node:net"
+import { PassThrough } from "node:stream"
 import { assert, it } from "@effect/vitest"
-import { Effect } from "effect"
+import { Deferred, Effect } from "effect"
 import { type RawData, WebSocket } from "ws"
 import { makeAuthority } from "../../../src/certs/Authority.ts"
 import type { Dial } from "../../../src/endpoint/http/httpSource.ts"
@@ -36,6 +38,9 @@ const open = (port: number, path = "/", options = {}) =>
     }),
     (socket) => Effect.sync(() => socket.terminate())
   )
+
+const requestFor = (path: string, more = "") =>
+  `GET ${path} HTTP/1.1\r\nHost: h\r\nConnection: Upgrade, close\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n${more}\r\n`
 
 it.live("messages become bytes, and bytes become binary messages", () =>
   Effect.gen(function* () {
@@ -140,10 +145,8 @@ it.live("paths, origins and what is no WebSocket are looked at before anybody is
       visits++
       socket.pipe(socket)
     }, "/below/")
-    const head = (path: string, more = "") =>
-      `GET ${path} HTTP/1.1\r\nHost: h\r\nConnection: Upgrade, close\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n${more}\r\n`
-    assert.match(yield* raw(port, head("/other")), /^HTTP\/1.1 404 /)
-    assert.match(yield* raw(port, head("/below/", "Origin: https://evil.example\r\n")), /^HTTP\/1.1 403 /)
+    assert.match(yield* raw(port, requestFor("/other")), /^HTTP\/1.1 404 /)
+    assert.match(yield* raw(port, requestFor("/below/", "Origin: https://evil.example\r\n")), /^HTTP\/1.1 403 /)
     assert.match(yield* raw(port, "GET /below/ HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"), /^HTTP\/1.1 426 /)
     assert.strictEqual(visits, 0)
     const user = yield* open(port, "/below/x?y", { origin: `http://127.0.0.1:${port}` })
@@ -181,5 +184,35 @@ it.live("wss is the same within TLS", () =>
     user.send("hi")
     assert.strictEqual(String((yield* Effect.promise(() => once(user, "message")))[0]), "hi")
     user.terminate()
+  }).pipe(Effect.provide(quiet))
+)
+
+it.live("a user who leaves in the moment in which his destination is there leaves nothing behind", () =>
+  Effect.gen(function* () {
+    const accepted = yield* Deferred.make<Socket>()
+    const onSocket = (message: unknown) =>
+      Deferred.doneUnsafe(accepted, Effect.succeed((message as { readonly socket: Socket }).socket))
+    yield* Effect.acquireRelease(
+      Effect.sync(() => subscribe("net.server.socket", onSocket)),
+      () => Effect.sync(() => unsubscribe("net.server.socket", onSocket))
+    )
+    const dialing = yield* Deferred.make<void>()
+    const released = yield* Deferred.make<void>()
+    const dial: Dial = Effect.acquireRelease(
+      Effect.gen(function* () {
+        const user = yield* Deferred.await(accepted)
+        yield* Deferred.succeed(dialing, undefined)
+        // Before anybody else hears of it.
+        yield* Effect.callback<void>((resume) => void user.prependOnceListener("close", () => resume(Effect.void)))
+        return { stream: new PassThrough(), path: undefined as never, proxy: "none" as const }
+      }),
+      () => Deferred.succeed(released, undefined)
+    )
+    const port = portOf(yield* webSocketSource(dial, { name: "bytes", listen: anywhere }))
+    const user = yield* connectTcp({ host: "127.0.0.1", port })
+    user.on("error", () => {}).write(requestFor("/"))
+    yield* Deferred.await(dialing)
+    user.resetAndDestroy()
+    yield* Effect.timeout(Deferred.await(released), "5 seconds")
   }).pipe(Effect.provide(quiet))
 )
