@@ -30,14 +30,16 @@ export const follow = Effect.fnUntraced(function* (
 ) {
   const read = yield* Settings
   const asked = yield* hangUps
+  const filesOf = (sources: ReadonlyArray<ConfigSource>) => filesIn(fold(sources)[role])
   let sources = started
-  let seen = yield* lookAt(filesIn(fold(sources)[role]))
+  let files = filesOf(sources)
+  let seen = yield* lookAt(files)
   while (true) {
     const hungUp = yield* Effect.raceFirst(
       Effect.as(Queue.take(asked), true),
       Effect.as(Effect.sleep(LOOK_EVERY), false)
     )
-    const now = yield* lookAt(filesIn(fold(sources)[role]))
+    const now = yield* lookAt(files)
     if (!hungUp && now === seen) continue
     seen = now
     yield* Effect.gen(function* () {
@@ -46,9 +48,16 @@ export const follow = Effect.fnUntraced(function* (
         const loaded = yield* read
         const [first, ...rest] = loaded.problems
         if (first !== undefined) return yield* new ConfigError({ reasons: [first, ...rest] })
+        const named = filesOf(loaded.sources)
+        // Before they are read: what changes meanwhile is seen at the next look.
+        const found = yield* lookAt(named)
+        yield* apply(loaded.sources)
         sources = loaded.sources
+        files = named
+        seen = found
+      } else {
+        yield* apply(sources)
       }
-      yield* apply(sources)
       yield* Effect.annotateLogs(Effect.logInfo("settings.taken"), { because: hungUp ? "SIGHUP" : "files" })
     }).pipe(
       Effect.catch(({ message }) =>

@@ -52,6 +52,9 @@ const followed = Effect.gen(function* () {
     refuse: () => {
       refuses = true
     },
+    accept: () => {
+      refuses = false
+    },
     taken: Effect.map(next(applied), (sources) => sources[0]?.tables.server),
     event: next(events),
     hangUp
@@ -92,6 +95,20 @@ describe("settings of a running role", () => {
       refuse()
       yield* hangUp
       assert.strictEqual(yield* event, "settings.refused")
+    })
+  )
+
+  it.effect("that were refused are not taken with the next change of a tokens file", () =>
+    Effect.gen(function* () {
+      const { write, tokens, refuse, accept, event, hangUp, taken } = yield* followed
+      write("endpoint-expiry-disable = true\n")
+      refuse()
+      yield* hangUp
+      assert.strictEqual(yield* event, "settings.refused")
+      accept()
+      tokens("b\nc\n")
+      assert.notProperty(yield* taken, "endpoint-expiry-disable")
+      assert.strictEqual(yield* event, "settings.taken")
     })
   )
 
