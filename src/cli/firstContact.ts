@@ -7,9 +7,8 @@ import { join } from "node:path"
 import { Effect, Redacted, Schema } from "effect"
 import { ownIdentity } from "../certs/ownIdentity.ts"
 import type { HostPort } from "../config/HostPort.ts"
-import { DirectoryError, StateUnusable } from "../directory/DirectoryError.ts"
+import { kept } from "../directory/server/kept.ts"
 import type { SocketAddress } from "../domain/SocketAddress.ts"
-import { readState, writeState } from "../internal/stateFile.ts"
 import { makeToken } from "./token.ts"
 
 /** The certificate that the server made for itself, now or earlier. */
@@ -18,18 +17,11 @@ export const ownIdentityIn = (folder: string) => ownIdentity(join(folder, "ident
 const Kept = Schema.Struct({ token: Schema.NonEmptyString })
 
 /** The token that the server made for its clients, now or earlier. */
-export const ownTokenIn = Effect.fnUntraced(function* (folder: string) {
-  const path = join(folder, "token.json")
-  const unusable = (error: unknown) =>
-    new DirectoryError({ reason: new StateUnusable({ path, detail: (error as Error).message.replace(/\s+/g, " ") }) })
-  const state = yield* Effect.tryPromise({ try: () => readState(path), catch: unusable })
-  const kept =
-    state === undefined
-      ? { token: makeToken() }
-      : yield* Schema.decodeUnknownEffect(Kept)(state).pipe(Effect.mapError(unusable))
-  if (state === undefined) yield* Effect.tryPromise({ try: () => writeState(path, kept), catch: unusable })
-  return Redacted.make(kept.token, { label: "token" })
-})
+export const ownTokenIn = (folder: string) =>
+  Effect.map(
+    kept(join(folder, "token.json"), Kept, () => ({ token: makeToken() })),
+    ({ token }) => Redacted.make(token, { label: "token" })
+  )
 
 /**
  * Where clients probably find a server that listens at an address: under the name that its relay is told by, at the address

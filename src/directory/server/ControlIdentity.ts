@@ -4,10 +4,9 @@
  */
 import { randomBytes } from "node:crypto"
 import { join } from "node:path"
-import { Effect, Schema } from "effect"
+import { Schema } from "effect"
 import * as base32hex from "../../domain/base32hex.ts"
-import { readState, writeState } from "../../internal/stateFile.ts"
-import { DirectoryError, StateUnusable } from "../DirectoryError.ts"
+import { kept } from "./kept.ts"
 
 const Key = Schema.Uint8ArrayFromHex.check(
   Schema.makeFilter((key) => (key.length === 32 ? undefined : "a key has 32 bytes"))
@@ -28,16 +27,5 @@ export const makeControlIdentity = (): ControlIdentity => ({
 })
 
 /** The identity in this folder, made there when it is not there yet. */
-export const loadControlIdentity = Effect.fnUntraced(function* (folder: string) {
-  const path = join(folder, "control.json")
-  const unusable = (error: unknown) =>
-    new DirectoryError({ reason: new StateUnusable({ path, detail: (error as Error).message.replace(/\s+/g, " ") }) })
-  const state = yield* Effect.tryPromise({ try: () => readState(path), catch: unusable })
-  if (state !== undefined) {
-    return yield* Schema.decodeUnknownEffect(ControlIdentity)(state).pipe(Effect.mapError(unusable))
-  }
-  const identity = makeControlIdentity()
-  const written = yield* Schema.encodeEffect(ControlIdentity)(identity).pipe(Effect.orDie)
-  yield* Effect.tryPromise({ try: () => writeState(path, written), catch: unusable })
-  return identity
-})
+export const loadControlIdentity = (folder: string) =>
+  kept(join(folder, "control.json"), ControlIdentity, makeControlIdentity)
