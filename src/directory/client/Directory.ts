@@ -118,7 +118,6 @@ const make = Effect.fnUntraced(function* (options: DirectoryOptions) {
     lastFailure: undefined,
     wasOnline: false
   })
-  let wasOnline = false
   const session = yield* SubscriptionRef.make<Session | undefined>(undefined)
   const failure = yield* Deferred.make<never, DirectoryError>()
   const serverName = `${options.server.host}:${options.server.port}`
@@ -154,7 +153,6 @@ const make = Effect.fnUntraced(function* (options: DirectoryOptions) {
     yield* Effect.acquireRelease(SubscriptionRef.set(session, own), () =>
       SubscriptionRef.update(session, (current) => (current === own ? undefined : current))
     )
-    wasOnline = true
     yield* SubscriptionRef.set(status, { _tag: "Online", publicAddress, serverAddress, carrier })
   })
 
@@ -173,7 +171,10 @@ const make = Effect.fnUntraced(function* (options: DirectoryOptions) {
     hello,
     online,
     offline: (attempt, lastFailure) =>
-      SubscriptionRef.set(status, { _tag: "Connecting", attempt, lastFailure, wasOnline })
+      SubscriptionRef.update(status, (before): DirectoryStatus => {
+        const wasOnline = before._tag === "Online" || before.wasOnline
+        return { _tag: "Connecting", attempt, lastFailure, wasOnline }
+      })
   }).pipe(
     Effect.tapCause((cause) => Effect.logDebug("session loop ended", cause)),
     Effect.catchCause((cause) => Deferred.failCause(failure, cause)),
