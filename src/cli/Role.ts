@@ -8,7 +8,7 @@ import { SKIP_VERIFY } from "../config/EndpointConfig.ts"
 import { fold, originOf } from "../config/fold.ts"
 import { logConfig } from "../config/LogConfig.ts"
 import type { Loaded } from "../config/loadFiles.ts"
-import { layerLogging, toStderr } from "./logging.ts"
+import { layerLogging, tellsStacks, toStderr } from "./logging.ts"
 
 /** What a command runs, with the settings in the table of its name. */
 export interface Role<E> {
@@ -32,8 +32,7 @@ export const prepare = Effect.fnUntraced(function* <E>(role: Role<E>, { sources,
   if (first !== undefined) return yield* new ConfigError({ reasons: [first, ...rest] })
   const start = yield* Effect.fromResult(run)
   for (const line of warnings) toStderr(line)
-  const stacks = config.level === "debug" || config.level === "fine"
-  return { stacks, run: Effect.provide(start, layerLogging(config)) }
+  return { stacks: tellsStacks(config), run: Effect.provide(start, layerLogging(config)) }
 })
 
 /** What a failure says of the settings. */
@@ -67,8 +66,8 @@ const fileProblems = Effect.fnUntraced(
       )
     )
     return results.flat()
-    // They are loaded once more by the role, which warns of what is not valid now.
   },
+  // They are loaded once more by the role, which warns of what is not valid now.
   Effect.provideService(References.MinimumLogLevel, "None")
 )
 

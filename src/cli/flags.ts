@@ -7,7 +7,8 @@ import type { ConfigSource, ConfigTables } from "../config/ConfigTables.ts"
 import { GoDuration } from "../config/ConfigTables.ts"
 import { LogFormat, LogVerbosity } from "../config/LogConfig.ts"
 
-const text = (name: string, metavar: string, description: string) =>
+/** A flag that may be left out. */
+export const text = (name: string, metavar: string, description: string) =>
   Flag.String(name).pipe(Flag.withMetavar(metavar), Flag.withDescription(description), Flag.optional)
 
 const duration = (name: string, description: string) =>
@@ -87,6 +88,7 @@ const PROXY = "The proxy for TCP: http, https or socks5 URL, or none (default: H
 const TRANSPORT = "What carries connections: auto, quic (UDP) or tcp (default: auto)"
 const NAT_PMP = "How to find the router that forwards the port: system, dial or disabled (default: system)"
 const STATUS = "Where to tell the status over HTTP, as JSON, like 127.0.0.1:19180; to whoever asks (default: nowhere)"
+const statusFlag = text("status-addr", "host:port", STATUS)
 const ENCRYPTIONS = "How relayed streams may be encrypted: none, tls, dhxcp (default: tls,dhxcp)"
 
 export const clientFlags = {
@@ -101,7 +103,7 @@ export const clientFlags = {
   "server-cas-file": text("server-cas-file", "file", "PEM roots that vouch for the server (default: the system's)"),
   "server-name": text("server-name", "name", "The name on the server's certificate (default: the host of the server)"),
   "direct-addr": text("direct-addr", "host:port", "Where this client is reached directly (default: :19192)"),
-  "status-addr": text("status-addr", "host:port", STATUS),
+  "status-addr": statusFlag,
   "nat-pmp": text("nat-pmp", "way", NAT_PMP),
   proxy: text("proxy", "url", PROXY),
   transport: text("transport", "carrier", TRANSPORT),
@@ -133,8 +135,6 @@ const storeFlag = text(
   "folder",
   "Where to keep what must survive a restart (default: CONNET_STATE_DIR, then STATE_DIRECTORY)"
 )
-
-const statusFlag = text("status-addr", "host:port", STATUS)
 
 const TOKENS_FILE = "A file with one token, or sha256: and its hash, on each line, and what may be done with it"
 const HOSTPORT = "Where clients are told to find the relay; repeat it for more (default: localhost)"

@@ -11,9 +11,12 @@ import { makeRepeats } from "./repeats.ts"
 /** Writes a line, which has its end, to stderr. */
 export const toStderr = (line: string): void => void process.stderr.write(line)
 
+/** Whether stack traces are written. */
+export const tellsStacks = ({ level }: LogConfig): boolean => level === "debug" || level === "fine"
+
 /** The logger of these settings, in place of the default one. */
 export const layerLogging = (config: LogConfig, write = toStderr): Layer.Layer<never> => {
-  const stacks = config.level === "debug" || config.level === "fine"
+  const stacks = tellsStacks(config)
   const format = config.format === "json" ? json : text
   // Whoever looks closely wants to see everything.
   const written = stacks ? (record: LogRecord) => [record] : makeRepeats()

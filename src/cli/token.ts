@@ -1,28 +1,26 @@
 import { randomBytes } from "node:crypto"
 import { Console, Effect, Option } from "effect"
-import { Command, Flag } from "effect/cli"
+import { Command } from "effect/cli"
 import { ConfigError, ValueInvalid } from "../config/ConfigError.ts"
 import { CLIENT_ATTRIBUTES, parseLine } from "../config/TokenEntry.ts"
 import * as base32hex from "../domain/base32hex.ts"
 import { HASH_PREFIX, hashShown } from "../domain/TokenRule.ts"
+import { text } from "./flags.ts"
 import { fail } from "./launch.ts"
 
 /** 256 bits, in letters that need no quotes anywhere. */
 export const makeToken = (): string => base32hex.encode(randomBytes(32))
 
-const attribute = (name: string, metavar: string, description: string) =>
-  Flag.String(name).pipe(Flag.withMetavar(metavar), Flag.withDescription(description), Flag.optional)
-
 /** `connet token new` */
 const newToken = Command.make(
   "new",
   {
-    name: attribute("name", "name", "What logs call whoever has the token, like laptop"),
-    expires: attribute("expires", "date", "The last day on which it is accepted, like 2027-01-31"),
-    allow: attribute("allow", "cidr,…", "From where it may be used; left out: from anywhere"),
-    deny: attribute("deny", "cidr,…", "From where it may not be used"),
-    names: attribute("names", "regexp", "The endpoints that it may be used for, like ^web-"),
-    role: attribute("role", "role", "destination or source, if it is for one of them only")
+    name: text("name", "name", "What logs call whoever has the token, like laptop"),
+    expires: text("expires", "date", "The last day on which it is accepted, like 2027-01-31"),
+    allow: text("allow", "cidr,…", "From where it may be used; left out: from anywhere"),
+    deny: text("deny", "cidr,…", "From where it may not be used"),
+    names: text("names", "regexp", "The endpoints that it may be used for, like ^web-"),
+    role: text("role", "role", "destination or source, if it is for one of them only")
   } satisfies Record<(typeof CLIENT_ATTRIBUTES)[number], unknown>,
   Effect.fnUntraced(
     function* (flags) {

@@ -3,6 +3,7 @@
  * Every value is chosen here one by one, so that nothing secret gets in.
  */
 import { Schema } from "effect"
+import { Carrier } from "../domain/Carrier.ts"
 import type { EndpointName } from "../domain/EndpointName.ts"
 import { format } from "../domain/SocketAddress.ts"
 import type { ClientOptions, ClientSnapshot } from "../endpoint/Client.ts"
@@ -12,7 +13,6 @@ import { peerKey } from "../peer/peerKey.ts"
 import { ConnectionStatus, connectionStatus } from "./ConnectionStatus.ts"
 
 const texts = Schema.Array(Schema.String)
-const carrier = Schema.Literals(["quic", "tcp"])
 
 const RelayStatus = Schema.Struct({
   id: Schema.String,
@@ -20,14 +20,14 @@ const RelayStatus = Schema.Struct({
   metadata: Schema.String,
   /** Where the link leads; empty without one. */
   connection: Schema.String,
-  carrier: Schema.optionalKey(carrier)
+  carrier: Schema.optionalKey(Carrier)
 })
 
 const PathStatus = Schema.Struct({
   style: Schema.Literals(["outgoing", "incoming", "relay"]),
   address: Schema.String,
   "relay-id": Schema.optionalKey(Schema.String),
-  carrier,
+  carrier: Carrier,
   state: Schema.Literals(["open", "suspect"]),
   "rtt-millis": Schema.Finite
 })

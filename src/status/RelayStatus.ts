@@ -1,18 +1,17 @@
 /** What a relay tells of itself, with the keys of upstream; `connections` and the carriers are ours. */
 import { Schema } from "effect"
+import { Carrier } from "../domain/Carrier.ts"
 import type { Role } from "../domain/Role.ts"
 import { format } from "../domain/SocketAddress.ts"
 import type { LinkSnapshot, RelaySnapshot } from "../relay/server/RelayServer.ts"
 import { ConnectionStatus, connectionStatus } from "./ConnectionStatus.ts"
-
-const carrier = Schema.Literals(["quic", "tcp"])
 
 const GuestStatus = Schema.Struct({
   /** Of the certificate that it shows: its hash. */
   key: Schema.String,
   metadata: Schema.String,
   /** Its links, and how many streams each carries. */
-  connections: Schema.Array(Schema.Struct({ address: Schema.String, carrier, streams: Schema.Int }))
+  connections: Schema.Array(Schema.Struct({ address: Schema.String, carrier: Carrier, streams: Schema.Int }))
 })
 
 const EndpointStatus = Schema.Struct({
@@ -28,7 +27,7 @@ export const RelayStatus = Schema.Struct({
   "server-address": Schema.String,
   /** Of the control server; empty until it has been reached. */
   "server-id": Schema.String,
-  carrier: Schema.optionalKey(carrier),
+  carrier: Schema.optionalKey(Carrier),
   endpoints: Schema.Record(Schema.String, EndpointStatus)
 })
 
