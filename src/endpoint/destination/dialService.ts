@@ -6,7 +6,7 @@
  */
 import { isIP, type Socket } from "node:net"
 import type { Duplex } from "node:stream"
-import { createSecureContext, getCACertificates, type TLSSocket, connect as tlsConnect } from "node:tls"
+import { createSecureContext, type SecureContext, type TLSSocket, connect as tlsConnect } from "node:tls"
 import { Duration, Effect, Redacted, type Scope } from "effect"
 import type { Identity } from "../../certs/Identity.ts"
 import { format } from "../../domain/EndpointUrl.ts"
@@ -23,15 +23,19 @@ export type Service =
   | { readonly _tag: "unix"; readonly path: string }
   | TlsService
 
-export interface TlsService {
-  readonly _tag: "tls"
-  /** Also the name that the certificate must have. */
-  readonly host: string
-  readonly port: number
+/** Who a service must be over TLS, and what is shown to it. */
+export interface ServiceTls {
   /** `"anyone"`: the certificate is not looked at. Else the roots (PEM) it must lead to; undefined: the system's. */
   readonly trust: "anyone" | ReadonlyArray<string> | undefined
   /** What we show, if the service asks. */
   readonly identity: Identity | undefined
+}
+
+export interface TlsService extends ServiceTls {
+  readonly _tag: "tls"
+  /** Also the name that the certificate must have. */
+  readonly host: string
+  readonly port: number
 }
 
 /**
@@ -61,17 +65,17 @@ export const dialService = (
   return raceLater(dial, after(Duration.toMillis(dialTimeout), tooLate))
 }
 
-/** Made once: it takes longer than a handshake. */
-const contextOf = ({ trust, identity }: TlsService) =>
+/** To be made once: it takes longer than a handshake. The system's roots are Node's own, which it keeps parsed. */
+export const contextOf = ({ trust, identity }: ServiceTls): SecureContext =>
   createSecureContext({
-    ...(trust !== "anyone" && { ca: [...(trust ?? getCACertificates("default"))] }),
+    ...(trust !== undefined && trust !== "anyone" && { ca: [...trust] }),
     ...(identity !== undefined && { cert: identity.certificatePem, key: Redacted.value(identity.privateKeyPem) })
   })
 
 const secured = (
   socket: Socket,
   { host, trust }: TlsService,
-  secureContext: ReturnType<typeof createSecureContext>,
+  secureContext: SecureContext,
   address: string
 ): Effect.Effect<TLSSocket, EndpointError> =>
   Effect.callback((resume) => {

@@ -6,24 +6,15 @@ import { Agent, type ClientRequestArgs } from "node:http"
 import { connect, isIP, type Socket } from "node:net"
 import type { Duplex } from "node:stream"
 import { type ConnectionOptions, connect as connectTls, type TLSSocket } from "node:tls"
-import { Redacted } from "effect"
-import type { Identity } from "../../certs/Identity.ts"
 import type { HostPort } from "../../internal/tcp.ts"
-
-/** Who a service of https must be, and what is shown to it. */
-export interface ServiceTls {
-  /** `"anyone"`: the certificate is not looked at. Else the roots (PEM) it must lead to; undefined: the system's. */
-  readonly trust: "anyone" | ReadonlyArray<string> | undefined
-  /** What we show, if the service asks. */
-  readonly identity: Identity | undefined
-}
+import { contextOf, type ServiceTls } from "../destination/dialService.ts"
 
 /** The code of a connection that was not there in time. */
 export const DIAL_TIMED_OUT = "EDIALTIMEDOUT"
 
 export class ServiceAgent extends Agent {
   readonly #service: HostPort
-  readonly #tls: ServiceTls | undefined
+  readonly #tls: Pick<ConnectionOptions, "secureContext" | "rejectUnauthorized"> | undefined
   readonly #dialMillis: number
   readonly #ready: Array<Socket> = []
   #session: Buffer | undefined
@@ -37,7 +28,7 @@ export class ServiceAgent extends Agent {
       scheduling: "lifo"
     })
     this.#service = service
-    this.#tls = tls
+    this.#tls = tls && { secureContext: contextOf(tls), rejectUnauthorized: tls.trust !== "anyone" }
     this.#dialMillis = dialMillis
   }
 
@@ -69,7 +60,7 @@ export class ServiceAgent extends Agent {
     const socket =
       this.#tls === undefined
         ? connect({ host, port, noDelay: true, allowHalfOpen, keepAlive: true, keepAliveInitialDelay: 30_000 })
-        : this.#dialTls(this.#tls, allowHalfOpen)
+        : this.#dialTls(allowHalfOpen)
     const late = () => socket.destroy(Object.assign(new Error("timed out"), { code: DIAL_TIMED_OUT }))
     const timer = setTimeout(late, this.#dialMillis)
     const done = () => clearTimeout(timer)
@@ -81,7 +72,7 @@ export class ServiceAgent extends Agent {
     super.destroy()
   }
 
-  #dialTls({ trust, identity }: ServiceTls, allowHalfOpen: boolean): TLSSocket {
+  #dialTls(allowHalfOpen: boolean): TLSSocket {
     const { host, port } = this.#service
     // Node knows `allowHalfOpen` here, its types do not.
     const options: ConnectionOptions & { allowHalfOpen: boolean } = {
@@ -90,9 +81,7 @@ export class ServiceAgent extends Agent {
       allowHalfOpen,
       ...(isIP(host) === 0 && { servername: host }),
       ALPNProtocols: ["http/1.1"],
-      rejectUnauthorized: trust !== "anyone",
-      ...(trust !== undefined && trust !== "anyone" && { ca: [...trust] }),
-      ...(identity !== undefined && { cert: identity.certificatePem, key: Redacted.value(identity.privateKeyPem) }),
+      ...this.#tls,
       ...(this.#session !== undefined && { session: this.#session })
     }
     return connectTls(options).on("session", (session) => {
