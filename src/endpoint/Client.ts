@@ -92,8 +92,9 @@ const runDestination = Effect.fnUntraced(function* (name: EndpointName, options:
   // Who serves requests reads it himself.
   const proxyHeader = options.service._tag === "http" ? "v2" : options.proxyHeader
   const service = yield* serviceOf(name, options)
-  const health = options.health === false ? undefined : yield* watchHealth(reachService(service, dialTimeout))
-  const onConnection = tcpDestination({ name, service, proxyHeader, dialTimeout, health })
+  const reach = reachService(service, dialTimeout)
+  const health = options.health === false ? undefined : yield* watchHealth(reach)
+  const onConnection = tcpDestination({ name, service, proxyHeader, dial: health?.watched(reach) ?? reach })
   const endpoint = yield* Effect.flatMap(Peers, (peers) =>
     peers.endpoint({
       name,

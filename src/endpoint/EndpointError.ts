@@ -1,5 +1,5 @@
 /** Why an endpoint of a client cannot run, or cannot serve a user. */
-import { Schema } from "effect"
+import { Effect, Schema } from "effect"
 
 /** The address of a source cannot be listened on. */
 export class ListenFailed extends Schema.TaggedError<ListenFailed>()("ListenFailed", {
@@ -142,3 +142,6 @@ export class EndpointError extends Schema.TaggedError<EndpointError>()("Endpoint
     return this.reason.message
   }
 }
+
+/** Fails because there is nobody to serve any more. */
+export const userGone = Effect.suspend(() => Effect.fail(new EndpointError({ reason: new UserGone() })))

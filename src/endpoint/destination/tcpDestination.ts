@@ -16,12 +16,11 @@ import { connectRequest, connectResponse, PLAIN_ANSWER, type ProxyVersion } from
 import { ErrorCode } from "../../protocol/ErrorCode.ts"
 import { decode, receiveFrameWithin, send, write } from "../../protocol/MessageStream.ts"
 import type { TransportStream } from "../../transport/Transport.ts"
-import { EndpointError, UserGone } from "../EndpointError.ts"
+import { type EndpointError, userGone } from "../EndpointError.ts"
 import { DEFAULT_DIAL_TIMEOUT } from "../makeDialer.ts"
 import { dialService, type Service } from "./dialService.ts"
 import { readUser } from "./readUser.ts"
 import { noFacts, type StreamService } from "./StreamService.ts"
-import type { HealthWatch } from "./watchHealth.ts"
 
 export interface TcpDestinationOptions {
   readonly name: EndpointName
@@ -30,8 +29,8 @@ export interface TcpDestinationOptions {
   /** The header that sources write to tell the service who its users are; undefined: none. */
   readonly proxyHeader?: ProxyVersion | undefined
   readonly dialTimeout?: Duration.Duration | undefined
-  /** Notes what becomes of dials; undefined: nobody does. */
-  readonly health?: HealthWatch | undefined
+  /** What reaches the service; undefined: `reachService`. */
+  readonly dial?: ReturnType<typeof reachService> | undefined
 }
 
 const REQUEST_DEADLINE = Duration.seconds(5)
@@ -40,8 +39,7 @@ const REQUEST_DEADLINE = Duration.seconds(5)
 export const tcpDestination = (options: TcpDestinationOptions) => {
   const { service, proxyHeader = "none", dialTimeout = DEFAULT_DIAL_TIMEOUT } = options
   const serve = "serve" in service ? service.serve : undefined
-  const reach = reachService(service, dialTimeout)
-  const dial = options.health?.watched(reach) ?? reach
+  const dial = options.dial ?? reachService(service, dialTimeout)
   const headerAnswer = proxyHeader === "none" ? PLAIN_ANSWER : { ...PLAIN_ANSWER, proxy: proxyHeader }
 
   const serveStream = Effect.fnUntraced(function* ({ messages, encryption }: Incoming, stream: TransportStream) {
@@ -111,8 +109,6 @@ const unsecured: ReturnType<RelayEncryption["answer"]> = Effect.succeed({
   response: { encryption: "none" },
   secure: (stream) => Effect.succeed(stream)
 })
-
-const userGone = Effect.suspend(() => Effect.fail(new EndpointError({ reason: new UserGone() })))
 
 /** A stream whose user is not told as he was asked to be is cut: nothing of it is taken for a request. */
 const refuseHeader =

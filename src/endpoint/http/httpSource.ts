@@ -6,8 +6,9 @@
  * handshake, and an http destination keeps its connections to the service.
  */
 import { type Duration, Effect, FiberSet, type Scope } from "effect"
+import { raceLater, type Watch } from "../../internal/raceLater.ts"
 import type { PeerError } from "../../peer/PeerError.ts"
-import { EndpointError, UserGone } from "../EndpointError.ts"
+import { type EndpointError, userGone } from "../EndpointError.ts"
 import type { Connected } from "../makeDialer.ts"
 import type { Listen } from "../source/listenUsers.ts"
 import { proxyHeader } from "../source/proxyHeader.ts"
@@ -86,7 +87,7 @@ export const httpSource = Effect.fnUntraced(function* (dial: Dial, options: Http
     visit: (visit, facts) => {
       const { req, res } = visit
       runVisit(
-        Effect.raceFirst(carry(visit, facts), userGone(res)).pipe(
+        raceLater(carry(visit, facts), whenUserGone(res)).pipe(
           Effect.catchTags({
             PeerError: (error) =>
               Effect.andThen(
@@ -115,13 +116,14 @@ const closed = (stream: Connected["stream"]): Effect.Effect<void> =>
     return Effect.sync(() => stream.off("close", done))
   })
 
-/** Fails when the user goes away before he has his answer. */
-export const userGone = (res: Visit["res"]): Effect.Effect<never, EndpointError> =>
-  Effect.callback((resume) => {
+/** When the user goes away before he has his answer. */
+export const whenUserGone =
+  (res: Visit["res"]): Watch<never, EndpointError> =>
+  (rival) => {
     const left = () => {
-      if (!res.writableFinished) resume(Effect.fail(new EndpointError({ reason: new UserGone() })))
+      if (!res.writableFinished) rival(userGone)
     }
     if (res.closed) left()
     else res.once("close", left)
-    return Effect.sync(() => res.off("close", left))
-  })
+    return () => res.off("close", left)
+  }

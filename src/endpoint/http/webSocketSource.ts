@@ -5,13 +5,14 @@
 import { Effect, FiberSet } from "effect"
 import { WebSocketServer } from "ws"
 import { join } from "../../internal/join.ts"
+import { raceLater } from "../../internal/raceLater.ts"
 import type { Listen } from "../source/listenUsers.ts"
 import { proxyHeader } from "../source/proxyHeader.ts"
 import type { UserFacts } from "../source/User.ts"
 import { dialProblem } from "./dialProblem.ts"
 import { type Problem, problems, respond } from "./errorPage.ts"
 import type { Visit } from "./exchange.ts"
-import { type Dial, userGone } from "./httpSource.ts"
+import { type Dial, whenUserGone } from "./httpSource.ts"
 import { DEFAULT_LIMITS, type HttpLimits } from "./limits.ts"
 import { hostOf, targetOf } from "./requestHead.ts"
 import { listenForUsers } from "./userListener.ts"
@@ -41,7 +42,7 @@ export const webSocketSource = Effect.fnUntraced(function* (dial: Dial, options:
   })
 
   const carry = Effect.fnUntraced(function* ({ req, res, upgrade }: Required<Visit>, facts: UserFacts) {
-    const { stream, proxy } = yield* Effect.raceFirst(dial, userGone(res))
+    const { stream, proxy } = yield* raceLater(dial, whenUserGone(res))
     if (proxy !== "none") stream.write(proxyHeader(proxy, facts))
     const accepted = Effect.callback<WebSocketStream>((resume) => {
       const connection = upgrade!.take()

@@ -10,7 +10,7 @@ import { abort } from "../../internal/abort.ts"
 import { join } from "../../internal/join.ts"
 import { raceLater, whenClosed } from "../../internal/raceLater.ts"
 import type { LocalEndpoint } from "../../peer/Peers.ts"
-import { EndpointError, UserGone } from "../EndpointError.ts"
+import { type EndpointError, userGone } from "../EndpointError.ts"
 import { makeDialer } from "../makeDialer.ts"
 import { FirstBytes } from "./FirstBytes.ts"
 import { type Listen, listenUsers } from "./listenUsers.ts"
@@ -86,5 +86,3 @@ export const tcpSource = Effect.fnUntraced(function* (endpoint: LocalEndpoint, o
   yield* Effect.logInfo("source.listening").pipe(Effect.annotateLogs({ endpoint: options.name, address }))
   return address
 })
-
-const userGone = Effect.suspend(() => Effect.fail(new EndpointError({ reason: new UserGone() })))
