@@ -28,8 +28,6 @@ export interface HttpServer {
   readonly accept: (connection: Duplex) => void
   /** Serves a request that came in otherwise (HTTP/2), by the same rules. */
   readonly serve: (visit: Visit) => void
-  /** Requests that are being answered. */
-  readonly active: () => number
 }
 
 /** Connections are cut with the Scope. */
@@ -131,8 +129,7 @@ export const makeHttpServer = Effect.fnUntraced(function* (options: HttpServerOp
       })
       server.emit("connection", connection)
     },
-    serve,
-    active: () => active
+    serve
   } satisfies HttpServer
 })
 

@@ -6,6 +6,7 @@
  * - An end of a tunnel that does not know its user adds nobody: never the address of the tunnel.
  */
 import { isIPv6 } from "node:net"
+import { unmapped } from "../../domain/SocketAddress.ts"
 import { type FieldLines, valuesOf, without } from "./requestHead.ts"
 
 /** What is known of who sent a request. */
@@ -22,7 +23,7 @@ export interface Sender {
 export const withForwarded = (lines: FieldLines, sender: Sender): Array<string> => {
   const chain = valuesOf(lines, "x-forwarded-for")
   const forwarded = valuesOf(lines, "forwarded")
-  const address = sender.address?.replace(/^::ffff:(?=\d+\.)/i, "")
+  const address = sender.address && unmapped(sender.address)
   const believed = address === undefined || isLoopback(address)
   const said = (name: string, own: string) => (believed && valuesOf(lines, name).at(-1)) || own
   const host = said("x-forwarded-host", sender.host)
