@@ -4,23 +4,28 @@ import { assert, it } from "@effect/vitest"
 import { Deferred, Duration, Effect, Logger } from "effect"
 import { tcpSource } from "../../../src/endpoint/source/tcpSource.ts"
 import { messageOptions } from "../../../src/peer/DirectLink.ts"
+import type { LocalEndpoint } from "../../../src/peer/Peers.ts"
 import { connectRequest, connectResponse, PLAIN_ANSWER } from "../../../src/protocol/Connect.ts"
 import { receive, send } from "../../../src/protocol/MessageStream.ts"
 import { endpointWith, listedPeer, makeLinks } from "../links.ts"
 import { named, visit } from "../World.ts"
+
+/** The port of a source that is patient. */
+const listening = Effect.fnUntraced(function* (endpoint: LocalEndpoint) {
+  const address = yield* tcpSource(endpoint, {
+    name: endpoint.name,
+    listen: { _tag: "tcp", host: "127.0.0.1", port: 0 },
+    dialTimeout: Duration.seconds(30)
+  })
+  return Number(address.split(":").at(-1))
+})
 
 it.live("a source lets 1,024 users wait for a path, refuses further ones, and says so once", () =>
   Effect.gen(function* () {
     const warnings: Array<unknown> = []
     const log = Logger.make<unknown, void>(({ message }) => void warnings.push(message))
     const endpoint = yield* endpointWith([])
-    const address = yield* tcpSource(endpoint, {
-      name: endpoint.name,
-      listen: { _tag: "tcp", host: "127.0.0.1", port: 0 },
-      dialTimeout: Duration.seconds(30)
-    }).pipe(Effect.provide(Logger.layer([log])))
-
-    const port = Number(address.split(":").at(-1))
+    const port = yield* listening(endpoint).pipe(Effect.provide(Logger.layer([log])))
 
     const refused = yield* Effect.acquireRelease(
       Effect.sync(() => {
@@ -65,12 +70,8 @@ it.live("a source cuts the stream of a user who leaves after his first bytes, be
       }).pipe(Effect.ignore)
     )
     const endpoint = yield* endpointWith([far], [listedPeer("far", { earlyData: true })])
-    const address = yield* tcpSource(endpoint, {
-      name: endpoint.name,
-      listen: { _tag: "tcp", host: "127.0.0.1", port: 0 },
-      dialTimeout: Duration.seconds(30)
-    })
-    const user = connect({ port: Number(address.split(":").at(-1)), host: "127.0.0.1" }).on("error", () => {})
+    const port = yield* listening(endpoint)
+    const user = connect({ port, host: "127.0.0.1" }).on("error", () => {})
     user.write("hello")
     assert.strictEqual(yield* Effect.timeout(Deferred.await(heard), "5 seconds"), "hello")
     user.resetAndDestroy()
@@ -93,12 +94,8 @@ it.live("a source carries a user on who has said everything and ended before the
       }).pipe(Effect.ignore)
     )
     const endpoint = yield* endpointWith([far], [listedPeer("far", { earlyData: true })])
-    const address = yield* tcpSource(endpoint, {
-      name: endpoint.name,
-      listen: { _tag: "tcp", host: "127.0.0.1", port: 0 },
-      dialTimeout: Duration.seconds(30)
-    })
-    const reply = yield* visit(Number(address.split(":").at(-1)), "hello").pipe(Effect.timeout("5 seconds"))
+    const port = yield* listening(endpoint)
+    const reply = yield* visit(port, "hello").pipe(Effect.timeout("5 seconds"))
     assert.strictEqual(reply, "far:hello")
   }).pipe(Effect.provide(Logger.layer([])))
 )
