@@ -1,5 +1,7 @@
-/** The test that shows what each key does, and not only that it is read: `file below test/: name of the test`, `…` is what the test
- * puts in. */
+/**
+ * The test that shows what each key does, and not only that it is read: `file below test/: name of the test`, `…` is what
+ * the test puts in.
+ */
 export const EFFECTS: Readonly<Record<string, string>> = {
   "log-level": "cli/logging.test.ts: log-level and log-format of a file are how a role writes its log",
   "log-format": "cli/logging.test.ts: log-level and log-format of a file are how a role writes its log",
